@@ -49,7 +49,7 @@ def files_at(datacenter: str) -> Mapping[str, str]:
         node=f"{datacenter}-n1",
         slot=1,
         number=1,
-        reason=Reason.FILLS,
+        reason=Reason.NEW_REPLICA,
     )
     held = replace(allocation, volume=f"shop-db.{datacenter}.1@1")
     return dict(instance_spec(platform, service, held).files)

@@ -90,6 +90,7 @@ def _postgresql(service: str, words: PostgresShape) -> dict[str, Any]:
         "bin_dir": f"/usr/lib/postgresql/{words.version}/bin",
         "pgpass": f"{HOME}/run/pgpass",
         "use_unix_socket": True,
+        "use_unix_socket_repl": True,
         "authentication": {
             "superuser": {"username": _SUPERUSER},
             "replication": _by_certificate(_REPLICATION),
@@ -105,13 +106,17 @@ def _postgresql(service: str, words: PostgresShape) -> dict[str, Any]:
         },
         "pg_hba": [
             f"local all {_SUPERUSER} peer",
+            f"local replication {_REPLICATION} peer map={_MEMBERS}",
             "local all all scram-sha-256",
             f"hostssl replication {_REPLICATION} all cert map={_MEMBERS}",
             f"hostssl all {_SUPERUSER},{_REWIND} all cert map={_MEMBERS}",
             f"host all {','.join(ROLES)} all reject",
             "hostssl all all all scram-sha-256",
         ],
-        "pg_ident": [f"{_MEMBERS} {service} {role}" for role in ROLES],
+        "pg_ident": [
+            f"{_MEMBERS} {_SUPERUSER} {_REPLICATION}",
+            *(f"{_MEMBERS} {service} {role}" for role in ROLES),
+        ],
         "basebackup": [{"checkpoint": "fast"}],
     }
 
