@@ -47,7 +47,7 @@ def test_every_counter_of_the_director_is_explained() -> None:
     assert [name for name in COUNTERS if f"| `{name}` |" not in page] == []
 
 
-@pytest.mark.parametrize("kind", ["platform", "service", "job", "lab"])
+@pytest.mark.parametrize("kind", ["platform", "service", "postgres", "job", "lab"])
 def test_the_page_of_a_file_has_every_key_that_it_may_have(kind: Kind) -> None:
     page = ROOT / "docs" / "reference" / f"{kind}.md"
     how = f"pltfrms schema {kind} --markdown > docs/reference/{kind}.md"

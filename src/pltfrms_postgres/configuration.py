@@ -1,4 +1,4 @@
-"""Patroni's configuration of one replica: what all have, and what belongs to its place. Pure."""
+"""Patroni's configuration of one replica: what all have, and what its place adds. Pure."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta

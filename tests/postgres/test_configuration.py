@@ -111,7 +111,7 @@ OLD, NEW, NEXT = "2026-09-21T14:13:20Z", "2026-09-30T14:13:20Z", "2026-09-30T14:
     ],
 )
 def test_who_comes_late_makes_no_new_database(
-    since: dict[str, str | None], begins: bool
+    since: dict[str, str | None], *, begins: bool
 ) -> None:
     assert may_begin(peers("fra", **since)) is begins
 

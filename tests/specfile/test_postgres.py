@@ -1,7 +1,7 @@
 """`postgres:` in a service file: what is written out for it, and every mistake, in its line."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from pltfrms.model.network.topology import Platform
 from pltfrms.model.services.service import ServiceSpec
 from pltfrms.specfile import load_platform, load_service, service_text
 from pltfrms.specfile.load import load_directory
-from pltfrms.specfile.shapes.postgres import PostgresServiceShape
+from pltfrms.specfile.shapes.postgres import PostgresShape
 
 EXAMPLE = Path("examples/three-datacenters/platform.yaml")
 PLATFORM = load_platform(EXAMPLE)
@@ -146,9 +146,7 @@ WRONG = (
 
 
 @pytest.mark.parametrize(("old", "new", "says"), WRONG, ids=[new for _, new, _ in WRONG])
-def test_mistakes_are_said_in_their_line(
-    tmp_path: Path, old: str, new: str, says: str
-) -> None:
+def test_mistakes_are_said_in_their_line(tmp_path: Path, old: str, new: str, says: str) -> None:
     if new.startswith("{prefer"):
         new = "prefer: [ams]\n  promote: [fra]"
     if says == "it is not said there":
@@ -175,7 +173,7 @@ def test_what_is_missing_is_said(tmp_path: Path, field: str) -> None:
 
 
 HOSTILE = ("a\0b", "a\nb", "\x1b[31ma", "a b", "../x", "--x", "$(id)", "{{ 7 }}", "a\u202eb")
-PLACES = {
+PLACES: Mapping[str, Callable[[str], dict[str, Any]]] = {
     "service": lambda word: {"service": word},
     "databases": lambda word: {"postgres": {"databases": {word: {"owner": "a"}}}},
     "owner": lambda word: {"postgres": {"databases": {"a": {"owner": word}}}},
@@ -203,9 +201,11 @@ def test_hostile_words_are_refused(tmp_path: Path, place: str, word: str) -> Non
     assert problems_of(path, PLATFORM)
 
 
-def test_every_word_of_a_database_is_tried(tmp_path: Path) -> None:
-    names = set(PostgresServiceShape.model_fields)
-    assert {"service", "group", "labels", "aggregate"} <= names & set(PLACES)
+def test_every_word_that_a_database_may_have_is_tried() -> None:
+    tried = {"owner": "databases"}
+    words = {tried.get(name, name) for name in PLACES}
+    texts = {"version", "size", "lost_after", "durability", "reader", "cpu", "memory"}
+    assert set(PostgresShape.model_fields) - texts == words & set(PostgresShape.model_fields)
 
 
 # ---- elections -----------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """`postgres:` -> the service that it stands for, as anybody could have written it himself."""
 
 import json
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from pltfrms.specfile.findings import Where
 from pltfrms.specfile.shapes.postgres import PostgresServiceShape, PostgresShape
@@ -122,7 +122,7 @@ def _run(service: str, words: PostgresShape) -> RunShape:
     )
 
 
-def _asked(kind: type[_T], path: str, **said: object) -> _T:
+def _asked(kind: type[_T], path: str, **said: Any) -> _T:
     """Return a question to Patroni, from within its own instance."""
     tls = TlsShape.model_construct(verify=False)
     return kind.model_construct(http=path, port=API_PORT, tls=tls, **said)

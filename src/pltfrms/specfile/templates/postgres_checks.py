@@ -37,30 +37,34 @@ def postgres_findings(words: PostgresShape) -> Iterator[Finding]:
     """Yield everything that is wrong with a database by itself."""
     for name, value in words.parameters.items():
         yield from _check_parameter((*_HERE, "parameters", name), name, value)
+    yield from _check_inside(words)
+    for field in ("promote", "prefer", "users"):
+        yield from _check_twice((*_HERE, field), getattr(words, field))
+    for index, name in enumerate(words.prefer):
+        if words.promote and name not in words.promote:
+            what = f"{name} is preferred, and none of promote"
+            yield Finding((*_HERE, "prefer", index), what, "add it there, or leave it out here")
+
+
+def _check_inside(words: PostgresShape) -> Iterator[Finding]:
+    """Find what is wrong with what is made in a database."""
     for name, database in words.databases.items():
-        where = (*_HERE, "databases", name)
+        where: Where = (*_HERE, "databases", name)
         yield from check_name(where, name)
         if name in _DATABASES:
             yield Finding(where, f"{name} is there anyway", "take another name")
         yield from _check_user((*where, "owner"), database.owner)
     for index, name in enumerate(words.users):
-        where = (*_HERE, "users", index)
-        yield from _check_user(where, name)
-        if name in words.users[:index]:
-            yield Finding(where, f"{name} is in the list twice", "names are unique")
+        yield from _check_user((*_HERE, "users", index), name)
     for field, count in (("databases", len(words.databases)), ("users", len(users_of(words)))):
         if count >= _MOST:
             yield Finding((*_HERE, field), f"has {count}, fewer than {_MOST} fit")
-    for field in ("promote", "prefer"):
-        names: list[str] = getattr(words, field)
-        for index, name in enumerate(names):
-            if name in names[:index]:
-                what = f"{name} is in the list twice"
-                yield Finding((*_HERE, field, index), what, "names are unique")
-    for index, name in enumerate(words.prefer):
-        if words.promote and name not in words.promote:
-            what = f"{name} is preferred, and none of promote"
-            yield Finding((*_HERE, "prefer", index), what, "add it there, or leave it out here")
+
+
+def _check_twice(where: Where, names: list[str]) -> Iterator[Finding]:
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            yield Finding((*where, index), f"{name} is in the list twice", "names are unique")
 
 
 def _check_parameter(where: Where, name: str, value: ParameterValue) -> Iterator[Finding]:
