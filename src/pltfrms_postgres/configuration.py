@@ -64,6 +64,18 @@ def tags_of(policy: Mapping[str, Any], datacenter: str) -> dict[str, Any]:
     return {"failover_priority": rank + 1}
 
 
+def names_of(peers: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return whose certificate a replica has, as OpenSSL writes it: all that leads to it."""
+    own = own_of(peers)
+    _, _, service = own["name"].partition(".")
+    names = (own["name"], service, f"writer.{service}", f"reader.{service}")
+    addresses = (own["address6"], own["address4"])
+    return (
+        *(f"DNS:{each}" for each in names),
+        *(f"IP:{each}" for each in addresses if each),
+    )
+
+
 def _etcd3(store: Mapping[str, Any], password: str) -> dict[str, Any]:
     secure = store["protocol"] == "https"
     return {

@@ -12,7 +12,12 @@ from pltfrms.model.running.plan import Allocation, Reason
 from pltfrms.model.services.service import Service
 from pltfrms.planner.instances.instances import instance_spec
 from pltfrms.specfile import load_platform, load_service
-from pltfrms_postgres.configuration import may_begin, replica_configuration, tags_of
+from pltfrms_postgres.configuration import (
+    may_begin,
+    names_of,
+    replica_configuration,
+    tags_of,
+)
 
 GOLDEN = Path(__file__).parent / "golden"
 EXAMPLE = Path("examples/three-datacenters/platform.yaml")
@@ -114,6 +119,18 @@ def test_who_comes_late_makes_no_new_database(
     since: dict[str, str | None], *, begins: bool
 ) -> None:
     assert may_begin(peers("fra", **since)) is begins
+
+
+def test_a_replica_shows_all_names_that_lead_to_it() -> None:
+    own = {"name": "fra-1.db.acme.internal", "address6": "fd00::1", "address4": None}
+    found = names_of({"name": own["name"], "members": [own]})
+    assert found == (
+        "DNS:fra-1.db.acme.internal",
+        "DNS:db.acme.internal",
+        "DNS:writer.db.acme.internal",
+        "DNS:reader.db.acme.internal",
+        "IP:fd00::1",
+    )
 
 
 def test_who_is_no_member_any_more_is_told_nothing() -> None:

@@ -1,0 +1,103 @@
+"""`start`: make what belongs to this replica, and become Patroni, as the user `postgres`.
+
+It begins as root in the directory of its instance, where its files and secrets are.
+"""
+
+import json
+import os
+import pwd
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from pltfrms_postgres.certificates import make_certificate
+from pltfrms_postgres.configuration import names_of, replica_configuration
+
+USER: Final = "postgres"
+_AUTHORITY: Final = Path("secrets/authority.pem")
+_WORD: Final = Path("secrets/store")
+_CERTIFICATE: Final = "-----BEGIN CERTIFICATE-----"
+
+
+class RefusedError(Exception):
+    """It cannot be started here, and says why."""
+
+
+def main() -> NoReturn:
+    """Become Patroni; exit code 1 and a sentence if that cannot be."""
+    try:
+        command = prepare(Path.cwd(), pwd.getpwnam(USER))
+    except KeyError as error:
+        sys.exit(f"cannot start: {error} is missing")
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"cannot start: no certificate: {error.stderr.strip()[-300:]}")
+    except (OSError, ValueError, RefusedError) as error:
+        sys.exit(f"cannot start: {error}")
+    os.execv(command[0], command)  # noqa: S606 (there is no shell)
+
+
+def prepare(here: Path, user: pwd.struct_passwd) -> list[str]:
+    """Become `user`, write all that Patroni needs, and return Patroni's command.
+
+    Nothing in the volume is written as root: who has it could lead that elsewhere.
+    """
+    common, policy = _read(here / "patroni.json"), _read(here / "postgres.json")
+    peers, store = _read(here / "peers.json"), _read(here / "store.json")
+    data, programs = (Path(common["postgresql"][each]) for each in ("data_dir", "bin_dir"))
+    check_version(data, programs)
+    password = (here / _WORD).read_text().strip()
+    configuration = replica_configuration(common, policy, peers, store, password)
+    authority, home = here / _AUTHORITY, data.parent
+    key, own = make_certificate(authority, common["scope"], names_of(peers))
+    _, mark, certificate = authority.read_text().partition(_CERTIFICATE)
+    give(home, user)
+    os.initgroups(user.pw_name, user.pw_gid)
+    os.setgid(user.pw_gid)
+    os.setuid(user.pw_uid)
+    os.chdir(home)
+    for name, text in (
+        ("tls/own.key", key),
+        ("tls/own.pem", own),
+        ("tls/ca.pem", mark + certificate),
+        ("run/patroni.json", json.dumps(configuration, indent=1)),
+    ):
+        write(home / name, text)
+    return [sys.executable, "-m", "patroni", str(home / "run" / "patroni.json")]
+
+
+def check_version(data: Path, programs: Path) -> None:
+    """Refuse data of another major version, and a version that is not on this machine."""
+    if not (programs / "postgres").exists():
+        raise RefusedError(f"there is no {programs}/postgres: install postgresql-{data.name}")
+    kept = [each.parent.name for each in data.parent.glob("*/PG_VERSION")]
+    others = sorted(set(kept) - {data.name})
+    if others:
+        what = f"the volume has data of version {others[0]}, and {data.name} is wanted"
+        raise RefusedError(f"{what}: a major version is not changed by a new file")
+
+
+def give(home: Path, user: pwd.struct_passwd) -> None:
+    """Let a volume belong to a user: all that is in it, if it was somebody else's."""
+    if home.stat().st_uid != user.pw_uid:
+        for path in (*home.rglob("*"), home):  # itself last: it says that all is done
+            os.chown(path, user.pw_uid, user.pw_gid, follow_symlinks=False)
+    home.chmod(0o700)
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file that its owner alone may read, in the place of another one."""
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    path.unlink(missing_ok=True)
+    made = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(made, "w") as file:
+        file.write(text)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(path.read_text())
+    return document
+
+
+if __name__ == "__main__":
+    main()
