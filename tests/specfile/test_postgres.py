@@ -123,6 +123,7 @@ WRONG = (
     ("clients: [service:shop]", "clients: [shop]", "'shop'"),
     ("{owner: app}", "{owner: postgres}", "postgres means something else"),
     ("{owner: app}", "{owner: authority}", "authority means something else"),
+    ("{owner: app}", "{owner: store}", "store means something else"),
     ("{owner: app}", "{owner: 'a b'}", "'a b' is not a name"),
     ("{owner: app}", "{}", "is missing"),
     ("{shop: {owner", "{template1: {owner", "template1 is there anyway"),

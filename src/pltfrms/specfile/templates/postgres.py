@@ -112,6 +112,7 @@ def _run(service: str, words: PostgresShape) -> RunShape:
         },
         secrets={
             f"{service}-authority": SecretShape.model_construct(file="authority.pem"),
+            f"{service}-store": SecretShape.model_construct(file="store"),
             **{
                 f"{service}-{user}": SecretShape.model_construct(file=f"user-{user}")
                 for user in users_of(words)

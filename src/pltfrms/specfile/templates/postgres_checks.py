@@ -29,7 +29,7 @@ _LONGEST: Final = 1000
 _MOST: Final = 100
 _LOCAL: Final = frozenset({"off", "local", "false", "no", "0"})
 _DATABASES: Final = ("postgres", "template0", "template1")
-_RESERVED: Final = (*ROLES, "public", "none", "authority", "ca")
+_RESERVED: Final = (*ROLES, "public", "none", "authority", "ca", "store")
 """Names of users that mean something else to PostgreSQL, or to the secrets of the service."""
 
 
