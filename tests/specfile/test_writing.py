@@ -76,6 +76,22 @@ def test_the_text_of_every_service_here_says_the_same_service(path: Path) -> Non
     assert said_again(spec) == spec
 
 
+@pytest.mark.parametrize(
+    ("text", "block"),
+    [
+        ('{\n "a": 1\n}\n', True),
+        ("a\n\n  b\n", True),
+        (" a\nb\n", False),
+        ("a\n \nb\n", False),
+    ],
+)
+def test_rows_that_are_indented_say_the_same(text: str, *, block: bool) -> None:
+    spec = make_spec("web", 1)
+    spec = replace(spec, run=replace(spec.run, files=(("f", text),)))
+    assert ("f: |" in service_text(spec)) is block
+    assert said_again(spec) == spec
+
+
 def test_every_field_is_written() -> None:
     spec = replace(
         make_spec("web", 3, cpu=1.25, max_per_node=4),
