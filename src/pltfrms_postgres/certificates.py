@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+_PATIENCE_S: Final = 60
 _ALWAYS: Final = ("-startdate", "19700101000000Z", "-enddate", "99991231235959Z")
 """No clock that is wrong may keep replicas apart; what ends it is another authority."""
 _SETTINGS: Final = """\
@@ -34,6 +35,7 @@ def make_certificate(authority: Path, service: str, names: Sequence[str]) -> tup
 
     Raises:
         subprocess.CalledProcessError: OpenSSL refuses; what it says is in `stderr`.
+        subprocess.TimeoutExpired: it does not end.
         OSError: there is no OpenSSL, or no room.
     """
     with TemporaryDirectory() as directory:
@@ -50,4 +52,5 @@ def make_certificate(authority: Path, service: str, names: Sequence[str]) -> tup
 
 
 def _openssl(*words: str | Path) -> None:
-    subprocess.run(("openssl", *words), check=True, capture_output=True, text=True)
+    command = ("openssl", *words)
+    subprocess.run(command, check=True, capture_output=True, text=True, timeout=_PATIENCE_S)

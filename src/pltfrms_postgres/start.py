@@ -32,7 +32,7 @@ def main() -> NoReturn:
         sys.exit(f"cannot start: {error} is missing")
     except subprocess.CalledProcessError as error:
         sys.exit(f"cannot start: no certificate: {error.stderr.strip()[-300:]}")
-    except (OSError, ValueError, RefusedError) as error:
+    except (OSError, ValueError, subprocess.TimeoutExpired, RefusedError) as error:
         sys.exit(f"cannot start: {error}")
     os.execv(command[0], command)  # noqa: S606 (there is no shell)
 
