@@ -9,19 +9,15 @@ import pwd
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 from pltfrms_postgres.certificates import make_certificate
 from pltfrms_postgres.configuration import names_of, replica_configuration
+from pltfrms_postgres.member import USER, RefusedError, become, read
 
-USER: Final = "postgres"
 _AUTHORITY: Final = Path("secrets/authority.pem")
 _WORD: Final = Path("secrets/store")
 _CERTIFICATE: Final = "-----BEGIN CERTIFICATE-----"
-
-
-class RefusedError(Exception):
-    """It cannot be started here, and says why."""
 
 
 def main() -> NoReturn:
@@ -42,8 +38,8 @@ def prepare(here: Path, user: pwd.struct_passwd) -> list[str]:
 
     Nothing in the volume is written as root: who has it could lead that elsewhere.
     """
-    common, policy = _read(here / "patroni.json"), _read(here / "postgres.json")
-    peers, store = _read(here / "peers.json"), _read(here / "store.json")
+    common, policy = read(here / "patroni.json"), read(here / "postgres.json")
+    peers, store = read(here / "peers.json"), read(here / "store.json")
     data, programs = (Path(common["postgresql"][each]) for each in ("data_dir", "bin_dir"))
     check_version(data, programs)
     password = (here / _WORD).read_text().strip()
@@ -52,10 +48,7 @@ def prepare(here: Path, user: pwd.struct_passwd) -> list[str]:
     key, own = make_certificate(authority, common["scope"], names_of(peers))
     _, mark, certificate = authority.read_text().partition(_CERTIFICATE)
     give(home, user)
-    os.initgroups(user.pw_name, user.pw_gid)
-    os.setgid(user.pw_gid)
-    os.setuid(user.pw_uid)
-    os.chdir(home)
+    become(user, home)
     for name, text in (
         ("tls/own.key", key),
         ("tls/own.pem", own),
@@ -92,11 +85,6 @@ def write(path: Path, text: str) -> None:
     made = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(made, "w") as file:
         file.write(text)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(path.read_text())
-    return document
 
 
 if __name__ == "__main__":
