@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from pltfrms_postgres.member import Member, RefusedError, run_hook
+from pltfrms_postgres.replica import OwnReplica, RefusedError, run_hook
 
 _STANDBYS: Final = ("sync_standby", "quorum_standby")
 _CHECKPOINT_S: Final = 25.0
@@ -18,15 +18,15 @@ def hand_over(here: Path) -> str:
     Both write down first what is only in their memory, so that the old one stops, and the new
     one begins, soon.
     """
-    member = Member(here)
-    cluster, settings = member.look("/cluster"), member.look("/config")
-    if leader_of(cluster) != member.name:
+    replica = OwnReplica(here)
+    cluster, settings = replica.look("/cluster"), replica.look("/config")
+    if leader_of(cluster) != replica.name:
         return f"nothing to hand over: {leader_of(cluster) or 'nobody'} is primary"
     candidate = candidate_of(cluster, settings)
     for server in (candidate, None):
-        member.tell(server, "CHECKPOINT;", _CHECKPOINT_S)
-    wanted = {"leader": member.name, "candidate": candidate["name"]}
-    status, text = member.ask("POST", "/switchover", wanted, _SWITCH_S)
+        replica.tell(server, "CHECKPOINT;", _CHECKPOINT_S)
+    wanted = {"leader": replica.name, "candidate": candidate["name"]}
+    status, text = replica.ask("POST", "/switchover", wanted, _SWITCH_S)
     if status != _DONE:
         raise RefusedError(f"Patroni does not switch: {text.strip()[:300]}")
     return text.strip()

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from pltfrms_postgres.hand_over import leader_of
-from pltfrms_postgres.member import Member, RefusedError, run_hook
 from pltfrms_postgres.passwords import is_kept, verifier_of
+from pltfrms_postgres.replica import OwnReplica, RefusedError, run_hook
 
 _PATIENCE_S: Final = 540.0
 """Less than the platform waits, so that we can say what it was."""
@@ -28,27 +28,27 @@ _ALONE: Final = "SELECT pg_advisory_lock(8008);\n"
 def join(here: Path) -> str:
     """Wait, then agree on settings, and make users and databases that are missing."""
     users = {path.name[5:]: path.read_text().strip() for path in here.glob("secrets/user-*")}
-    member = Member(here)
+    replica = OwnReplica(here)
     end = time.monotonic() + _PATIENCE_S
-    _wait(member, end)
-    _agree(member)
-    leader = _wait(member, end)
-    server = None if leader["name"] == member.name else leader
-    kept = _kept(member.tell(server, "SELECT rolname, rolpassword FROM pg_authid;", _TELL_S))
-    policy = member.policy
+    _wait(replica, end)
+    _agree(replica)
+    leader = _wait(replica, end)
+    server = None if leader["name"] == replica.name else leader
+    kept = _kept(replica.tell(server, "SELECT rolname, rolpassword FROM pg_authid;", _TELL_S))
+    policy = replica.policy
     wanted = {name: users[name] for name in policy["users"]}
     script = made_by(wanted, kept, policy["databases"])
-    member.tell(server, script, _TELL_S)
+    replica.tell(server, script, _TELL_S)
     return f"follows {leader['name']}" if server else "is primary"
 
 
-def _wait(member: Member, end: float) -> dict[str, Any]:
+def _wait(replica: OwnReplica, end: float) -> dict[str, Any]:
     """Return the primary, as soon as we are it, or stream from it."""
     while True:
-        cluster = member.look("/cluster")
+        cluster = replica.look("/cluster")
         states: dict[str, dict[str, Any]] = {each["name"]: each for each in cluster["members"]}
-        leader, own = leader_of(cluster), states.get(member.name, {})
-        if leader and (leader == member.name or own.get("state") == "streaming"):
+        leader, own = leader_of(cluster), states.get(replica.name, {})
+        if leader and (leader == replica.name or own.get("state") == "streaming"):
             return states[leader]
         if time.monotonic() > end:
             state = own.get("state") or "not known"
@@ -56,22 +56,22 @@ def _wait(member: Member, end: float) -> dict[str, Any]:
         time.sleep(_PAUSE_S)
 
 
-def _agree(member: Member) -> None:
+def _agree(replica: OwnReplica) -> None:
     """Have the settings of our version, also those that a server takes when it starts.
 
     A replica with fewer connections than its primary would stop to follow it.
     """
-    patch = patch_of(member.look("/config"), member.told["bootstrap"]["dcs"])
+    patch = patch_of(replica.look("/config"), replica.told["bootstrap"]["dcs"])
     if patch:
-        _have_done(member, "PATCH", "/config", patch)
+        _have_done(replica, "PATCH", "/config", patch)
         time.sleep(_HEARD_S)
-    own = member.look("/patroni")
+    own = replica.look("/patroni")
     if own.get("pending_restart") and own["role"] == "replica":
-        _have_done(member, "POST", "/restart", {})
+        _have_done(replica, "POST", "/restart", {})
 
 
-def _have_done(member: Member, method: str, path: str, body: object) -> None:
-    status, text = member.ask(method, path, body, _TELL_S)
+def _have_done(replica: OwnReplica, method: str, path: str, body: object) -> None:
+    status, text = replica.ask(method, path, body, _TELL_S)
     if status != _DONE:
         raise RefusedError(f"Patroni answers {path} with {status}: {text.strip()[:300]}")
 

@@ -13,7 +13,7 @@ from typing import Final, NoReturn
 
 from pltfrms_postgres.certificates import make_certificate
 from pltfrms_postgres.configuration import names_of, replica_configuration
-from pltfrms_postgres.member import USER, RefusedError, become, read
+from pltfrms_postgres.replica import USER, RefusedError, become, read
 
 _AUTHORITY: Final = Path("secrets/authority.pem")
 _WORD: Final = Path("secrets/store")

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from pltfrms_postgres.hand_over import candidate_of, leader_of
-from pltfrms_postgres.member import RefusedError
+from pltfrms_postgres.replica import RefusedError
 
 QUORUM = {"synchronous_mode": "quorum", "maximum_lag_on_failover": 1000}
 ASYNC = {"synchronous_mode": False, "maximum_lag_on_failover": 1000}

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from pltfrms_postgres.join import made_by, patch_of
-from pltfrms_postgres.member import RefusedError
 from pltfrms_postgres.passwords import is_kept, verifier_of
+from pltfrms_postgres.replica import RefusedError
 
 COMMON = json.loads((Path(__file__).parent / "golden" / "patroni-fra.json").read_text())
 WANTED = COMMON["bootstrap"]["dcs"]

@@ -7,7 +7,8 @@ import pytest
 
 from pltfrms.drivers.identity.authority import make_store_authority
 from pltfrms_postgres.certificates import make_certificate
-from pltfrms_postgres.start import RefusedError, check_version, write
+from pltfrms_postgres.replica import RefusedError
+from pltfrms_postgres.start import check_version, write
 
 NAMES = ("DNS:fra-1.db.acme.internal", "IP:fd00::1")
 

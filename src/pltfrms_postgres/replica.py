@@ -50,8 +50,8 @@ def run_hook(what: Callable[[Path], str]) -> None:
         sys.exit(str(error) or type(error).__name__)
 
 
-class Member:
-    """Our replica. Whoever makes one is `postgres` from then on."""
+class OwnReplica:
+    """The replica that we are in. Whoever makes one is `postgres` from then on."""
 
     def __init__(self, here: Path) -> None:
         """Read the files of an instance, and become the user that its data belongs to."""
