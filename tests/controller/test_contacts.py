@@ -10,6 +10,7 @@ from pltfrms.controller.contact.contacts import (
     why_most_rather_unheard,
     why_rather_unheard,
 )
+from pltfrms.drivers.store.ports import LeaseTime
 from pltfrms.model.running.state import Contact
 from pltfrms.planner.placement.evidence import Evidence
 
@@ -204,3 +205,47 @@ def test_a_crowd_is_three_of_two_datacenters(datacenters: list[str], seconds: in
     said = why_rather_unheard(datacenters, seconds)
     assert bool(said) == (len(datacenters) > 2 and len(set(datacenters)) > 1)
     assert not said or f"{len(datacenters)} machines of {len(set(datacenters))} " in said
+
+
+# ---- the same once more ----------------------------------------------------------------------
+
+SITES = {"a": "fra", "b": "lon"}
+LEASES = ({"a": 1, "b": 2}, {"a": 1}, {"a": 3, "b": 2})
+SAID: tuple[dict[str, Evidence], ...] = (
+    {},
+    {"a": Evidence(vanished=True)},
+    {"b": Evidence(lives="edge fra-e1 hears it")},
+)
+LATE = LeaseTime(remaining_seconds=1, granted_seconds=TTL)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([0.5, 0.5, 1.0, 6.0]),
+            st.sampled_from([0, 0, 0, 1, 2]),
+            st.sampled_from([0, 0, 0, 1, 2]),
+            st.sampled_from(["", "", "", "hear", "lose", "doubt"]),
+        ),
+        max_size=60,
+    )
+)
+def test_what_is_the_same_as_before_is_judged_as_if_it_were_new(
+    story: list[tuple[float, int, int, str]],
+) -> None:
+    same, anew, at = Contacts(), Contacts(), 100.0
+    for seconds, leases, said, what in story:
+        at += seconds
+        same.observe(at, TTL, SITES, LEASES[leases], SAID[said])
+        anew.observe(at, TTL, dict(SITES), dict(LEASES[leases]), dict(SAID[said]))
+        for each in (same, anew):
+            if what == "hear":
+                each.hear("a", at, LATE)
+            elif what == "lose":
+                each.lose("a", at)
+            elif what == "doubt":
+                each.doubt(at)
+        assert same.views(at) == anew.views(at)
+        assert same.words() == {name: view.contact for name, view in anew.views(at).items()}
+        assert same.suspects(at) == anew.suspects(at)
+        assert same.is_overdue("a", at, 1.0) == anew.is_overdue("a", at, 1.0)

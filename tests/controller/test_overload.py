@@ -17,9 +17,16 @@ from pltfrms.controller.contact.contacts import why_nobody_is_judged
 from pltfrms.controller.contact.view import View
 from pltfrms.controller.planning import deciding
 from pltfrms.controller.planning.loop import AUDIT_SECONDS, Controller
-from pltfrms.controller.records.state import PREFIX, Reader, allocation_key, service_key
+from pltfrms.controller.records.state import (
+    PREFIX,
+    Reader,
+    allocation_key,
+    contact_key,
+    service_key,
+    status_key,
+)
 from pltfrms.drivers.store.ports import Delete, KeyValue, Listing, Put
-from pltfrms.model.messages.api import Heartbeat
+from pltfrms.model.messages.api import Change, Heartbeat
 from pltfrms.model.running.plan import Note, Reason
 from pltfrms.model.running.state import Contact, Load, MachineStatus, RoutingStatus
 from pltfrms.planner.placement.plan import make_plan
@@ -27,7 +34,7 @@ from tests.controller.cluster import Cluster
 from tests.controller.test_cluster import simulate
 from tests.controller.test_fair_contact import nobody_is_lost
 from tests.simulation.virtual import VirtualLoop, run_virtual
-from tests.strategies import make_allocation, make_platform
+from tests.strategies import make_allocation, make_platform, make_spec
 
 STATUS = MachineStatus(machine="fra-n1", routing=RoutingStatus(wanted="a", running="a"))
 
@@ -284,6 +291,16 @@ def test_a_reader_that_reads_only_what_changed_reads_as_one_that_begins() -> Non
             listing = cluster.state.list(PREFIX)
             assert known.read(listing) == Reader().read(listing)
             await cluster.clock.sleep(1)
+        lease = await next(iter(cluster.seats.values())).store.grant(60)
+        cluster.state.commit((Put(key=contact_key("ams-n1"), value=b"", lease=lease),), ())
+        listing = cluster.state.list(PREFIX)
+        assert known.read(listing) == Reader().read(listing)
+        assert known.read(listing).leases["ams-n1"] == lease
+        for value in (b"{", encode(STATUS), b"}", encode(STATUS)):
+            cluster.state.commit((Put(key=status_key("fra-n1"), value=value),), ())
+            listing = cluster.state.list(PREFIX)
+            assert known.read(listing) == Reader().read(listing)
+            assert ("fra-n1" in known.read(listing).statuses) == (len(value) > 1)
         poison = service_key("bad")
         for value in (b"{", b"}"):
             cluster.state.commit((Put(key=poison, value=value),), ())
@@ -295,6 +312,53 @@ def test_a_reader_that_reads_only_what_changed_reads_as_one_that_begins() -> Non
         assert known.read(listing) == Reader().read(listing)
 
     simulate(story)
+
+
+def test_an_operators_change_reads_what_was_written_since_and_not_the_whole_store(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def story(cluster: Cluster) -> None:
+        await cluster.clock.sleep(5)
+        store = next(iter(cluster.seats.values())).store
+        plain, read = store.list, list[int]()
+
+        async def counted(prefix: str, after: int = 0) -> Listing:
+            listing = await plain(prefix, after)
+            read.append(len(listing.entries))
+            return listing
+
+        monkeypatch.setattr(store, "list", counted)
+        await cluster.operations.apply(Change(services=(make_spec("api"),)))
+        assert read
+        assert max(read) < len(cluster.state.list(PREFIX).entries) // 4
+
+    simulate(story)
+
+
+def test_while_change_follows_change_a_controller_looks_for_half_of_the_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks = 0
+
+    async def cycle(controller: Controller) -> float:
+        nonlocal looks
+        looks += 1
+        await controller.clock.sleep(0.1)
+        return 1.0
+
+    async def something_has_changed(_view: View, _seconds: float) -> None:
+        pass
+
+    monkeypatch.setattr(Controller, "cycle", cycle)
+    monkeypatch.setattr(View, "wait", something_has_changed)
+
+    async def story() -> None:
+        cluster = Cluster(make_platform({"fra": 1}))
+        next(iter(cluster.seats.values())).start()
+        await cluster.clock.sleep(10)
+
+    run_virtual(story())
+    assert 49 <= looks <= 51
 
 
 def steps_of_reading_again(count: int) -> int:

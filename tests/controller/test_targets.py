@@ -5,6 +5,10 @@ from dataclasses import replace
 
 import pytest
 
+from pltfrms.controller.contact.polls import Polls
+from pltfrms.controller.records.state import commit_mark, service_key
+from pltfrms.drivers.store.ports import Put
+from pltfrms.errors import UnavailableError
 from pltfrms.model.messages.api import Change, Heartbeat
 from pltfrms.model.running.plan import Target
 from pltfrms.model.running.state import MachineStatus
@@ -126,5 +130,59 @@ def test_an_agent_that_says_no_fingerprint_hears_of_every_commit() -> None:
         assert newer
         assert newer.generation > now.generation
         assert await told is None
+
+    simulate(story)
+
+
+def test_a_commit_wakes_only_those_whose_target_it_changes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waits = 0
+    plain = Polls.wait
+
+    async def counted_wait(polls: Polls, machine: str, made_of: str, seconds: float) -> None:
+        nonlocal waits
+        waits += 1
+        await plain(polls, machine, made_of, seconds)
+
+    monkeypatch.setattr(Polls, "wait", counted_wait)
+
+    async def story(cluster: Cluster) -> None:
+        nonlocal waits
+        await cluster.until(lambda: len(cluster.stored().leases) == MACHINES, 10)
+        await cluster.operations.apply(Change(services=(ONE,)))
+        await cluster.until(lambda: len(cluster.serving("one")) == ONE.per_datacenter, 20)
+        ask, after = cluster.operations.target, cluster.stored().commit
+        known = [await ask(machine.name, 0, 0) for machine in PLATFORM.managed]
+        polls = [
+            asyncio.create_task(ask(target.machine, after, 4000, target.made_of))
+            for target in known
+            if target
+        ]
+        await cluster.clock.sleep(0.5)
+        assert waits == len(polls) == MACHINES
+        changed = replace(ONE, run=replace(ONE.run, process=("serve", "again")))
+        await cluster.operations.apply(Change(services=(changed,)))
+        await cluster.clock.sleep(0.5)
+        told = [poll for poll in polls if poll.done()]
+        assert 1 <= len(told) <= 8
+        assert waits == MACHINES  # nobody looked in vain
+
+    simulate(story, apply=False, platform=PLATFORM)
+
+
+def test_who_waits_for_what_cannot_be_read_hears_of_it_at_once() -> None:
+    async def story(cluster: Cluster) -> None:
+        now = await cluster.operations.target("fra-c1", 0, 0)
+        assert now
+        ask = cluster.operations.target("fra-c1", now.generation, 4000, now.made_of)
+        waiting = asyncio.ensure_future(ask)
+        await cluster.clock.sleep(0.1)
+        newer = Put(key=service_key("web"), value=b'{"from": "a newer version"}')
+        store = next(iter(cluster.seats.values())).store
+        await store.commit([newer, commit_mark("fra-c1", 1)])
+        await cluster.clock.sleep(0.5)
+        with pytest.raises(UnavailableError, match="cannot read what is wanted"):
+            waiting.result()
 
     simulate(story)

@@ -223,7 +223,7 @@ def key_of(word: Intent) -> str:
 def listing_of(*values: tuple[str, bytes], revision: int = 7) -> Listing:
     entries = [
         KeyValue(key=key, value=value, mod_revision=revision)
-        for key, value in dict(values).items()
+        for key, value in sorted(dict(values).items())
     ]
     return Listing(revision=revision, entries=tuple(entries))
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pltfrms.drivers.store.memory import Backup, MemoryStore, WatchFault
-from pltfrms.drivers.store.ports import Delete, Listing, Put
-from pltfrms.drivers.store.watching import Mirror, Tail
+from pltfrms.drivers.store.ports import Delete, KeyValue, Listing, Put
+from pltfrms.drivers.store.watching import Mirror, Tail, merged
 from tests.simulation.virtual import VirtualClock, run_beside, run_virtual
 
 
@@ -99,6 +99,29 @@ def test_a_burst_of_hints_makes_few_lists() -> None:
         return store.lists
 
     assert 2 <= run_virtual(scenario()) <= 7
+
+
+def test_a_slow_store_is_asked_for_several_changes_at_once() -> None:
+    """Lists take 0.1 s and something changes all the time: half of it there is a rest."""
+
+    async def scenario() -> int:
+        clock = VirtualClock()
+        store = _CountingStore(clock)
+        mirror = _mirror(store)
+
+        async def main() -> int:
+            await mirror.wait_newer(0)
+            await clock.sleep(1)
+            store.list_seconds = lambda: 0.1
+            before = store.lists
+            for _ in range(500):
+                await _put(store)
+                await clock.sleep(0.01)
+            return store.lists - before
+
+        return await run_beside(main(), mirror.run())
+
+    assert 23 <= run_virtual(scenario()) <= 28
 
 
 class _CountingStore(MemoryStore):
@@ -406,3 +429,48 @@ def test_a_tail_of_a_store_that_was_set_back_begins_anew() -> None:
         await run_beside(main(), tail.run())
 
     run_virtual(scenario())
+
+
+def test_the_newest_is_asked_for_by_what_was_written_since() -> None:
+    """Also before the mirror has heard of it, and after a deletion or a step back."""
+
+    async def scenario() -> None:
+        clock = VirtualClock()
+        store = _ListingStore(clock)
+        mirror = _mirror(store)
+        assert await mirror.newest() == await store.list("/a/")
+
+        async def main() -> None:
+            for number in range(20):
+                await _put(store, f"/a/{number}")
+            backup = store.state.backup()
+            await mirror.wait_newer(store.state.revision - 1)
+            await clock.sleep(1)
+            store.watch_fault = lambda: WatchFault.SKIP
+            for key in ("/a/7", "/a/new", "/a/0"):
+                await _put(store, key)
+                store.listed = 0
+                newest = await mirror.newest()
+                assert store.listed <= 3
+                assert newest == await store.list("/a/")
+            await store.commit([Delete(key="/a/3")])
+            assert await mirror.newest() == await store.list("/a/")
+            store.state.restore(backup)
+            assert await mirror.newest() == await store.list("/a/")
+
+        await run_beside(main(), mirror.run())
+
+    run_virtual(scenario())
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(1, 3)), max_size=40))
+def test_what_was_written_since_is_put_where_it_belongs(writes: list[tuple[int, int]]) -> None:
+    def listing(words: dict[str, int]) -> Listing:
+        entries = tuple(
+            KeyValue(key=key, value=b"", mod_revision=words[key]) for key in sorted(words)
+        )
+        return Listing(revision=max(words.values()), entries=entries, total=len(entries))
+
+    known = {f"/a/{number}": 1 for number in range(0, 30, 3)}
+    newer = {f"/a/{number}": 1 + revision for number, revision in writes}
+    assert merged(listing(known), listing(newer or known)) == listing(known | newer)

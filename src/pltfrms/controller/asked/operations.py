@@ -152,7 +152,7 @@ class Operations:
             remaining = deadline - self._clock.monotonic()
             if remaining <= 0:
                 return None
-            await self._view.wait_commit(makings.revision, min(remaining, _LOOK_SECONDS))
+            await self.controller.polls.wait(machine, made_of, min(remaining, _LOOK_SECONDS))
 
     def _made_of(self, machine: str, generation: int) -> str:
         """Return the fingerprint of a machine's target of that generation; empty: not known."""

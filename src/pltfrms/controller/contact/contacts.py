@@ -125,6 +125,8 @@ class Contacts:
         self._watching_since: float | None = None
         self._last_at = 0.0
         self._ttl_seconds = 0
+        self._calm: tuple[Mapping[str, str], Mapping[str, int]] | None = None
+        """All machines were in contact, by these leases, and nobody said otherwise."""
 
     def doubt(self, at: float) -> None:
         """Begin to watch anew: until time `at` heartbeats may not have come through."""
@@ -149,6 +151,9 @@ class Contacts:
         if self._watching_since is None or at - self._last_at > ttl_seconds:
             self._watching_since = at
         self._last_at, self._ttl_seconds = at, ttl_seconds
+        calm = self._calm
+        if calm and calm[0] is machines and calm[1] is leases and not evidence:
+            return
         known = self._tracks
         self._tracks = {
             name: known.get(name) or _Track(Contact.UNKNOWN, at) for name in machines
@@ -164,6 +169,8 @@ class Contacts:
                 _see(track, at, leases[name], said)
             else:
                 self._miss(track, at, said, crowded=crowded)
+        present = all(each.contact is Contact.PRESENT for each in self._tracks.values())
+        self._calm = (machines, leases) if present and not evidence else None
 
     def crowd(self, at: float) -> str:
         """Return why at time `at` machines are not judged of which nobody else can tell."""
@@ -189,6 +196,10 @@ class Contacts:
         """Return the contact of every machine at time `at`."""
         return {name: self._view(track, at) for name, track in self._tracks.items()}
 
+    def words(self) -> dict[str, Contact]:
+        """Return of every machine whether it is in contact, without since when."""
+        return {name: track.contact for name, track in self._tracks.items()}
+
     @property
     def undecided(self) -> bool:
         """Whether a machine is UNKNOWN: another observation soon may settle it."""
@@ -201,7 +212,7 @@ class Contacts:
 
     def suspects(self, at: float) -> dict[str, int]:
         """Return the leases of machines that edges have just heard fall silent, by name."""
-        if not self._is_sure(at):
+        if self._calm or not self._is_sure(at):
             return {}
         return {
             name: track.lease
@@ -213,7 +224,7 @@ class Contacts:
 
     def hear(self, name: str, at: float, time: LeaseTime) -> None:
         """Take what the rest of a machine's lease was at time `at`."""
-        track = self._tracks.get(name)
+        track, self._calm = self._tracks.get(name), None
         if track:
             track.unheard = _unheard(track.unheard, at, time)
 
@@ -230,7 +241,7 @@ class Contacts:
 
     def lose(self, name: str, at: float) -> None:
         """Call a machine lost whose lease has just been ended."""
-        track = self._tracks.get(name)
+        track, self._calm = self._tracks.get(name), None
         if track:
             track.ended = track.lease
             _lose(track, at)

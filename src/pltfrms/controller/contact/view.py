@@ -11,12 +11,10 @@ from pltfrms.controller.contact.measured import SLOW_SECONDS, Trouble
 from pltfrms.controller.contact.signs import Signs
 from pltfrms.controller.contact.suspicions import Suspicions
 from pltfrms.controller.records.state import (
-    MACHINES,
     PREFIX,
     Reader,
     Stored,
     kind_sizes,
-    leases_of,
 )
 from pltfrms.drivers.clock import wait_event
 from pltfrms.drivers.ports import Clock
@@ -25,7 +23,7 @@ from pltfrms.drivers.store.watching import Mirror
 from pltfrms.errors import UnavailableError
 from pltfrms.model.messages.store import KindSize
 from pltfrms.model.network.topology import Machine, Platform, Role
-from pltfrms.model.running.state import MachineStatus, MachineView, Snapshot
+from pltfrms.model.running.state import Contact, MachineStatus, MachineView, Snapshot
 from pltfrms.model.services.secrets import StoredSecret
 from pltfrms.planner.placement.evidence import judge
 from pltfrms.planner.placement.target import Makings
@@ -44,13 +42,12 @@ class View:
     """Turns what the mirror holds into snapshots; decides nothing."""
 
     def __init__(
-        self, store: Store, lease_store: Store, clock: Clock, mirror: Mirror, trouble: Trouble
+        self, lease_store: Store, clock: Clock, mirror: Mirror, trouble: Trouble
     ) -> None:
-        """Look through `mirror`, and at the store itself where a mirror is not enough.
+        """Look through `mirror`, which looks at the store itself where that is needed.
 
         Of leases `lease_store` is asked, which answers them at once.
         """
-        self._store = store
         self._clock = clock
         self._mirror = mirror
         self._trouble = trouble
@@ -72,6 +69,10 @@ class View:
         """Machines that did not wait for our answers to their heartbeats; that waited long."""
         self._indexed: Platform | None = None
         self._managed: Mapping[str, Machine] = {}
+        self._homes: Mapping[str, str] = {}
+        """The datacenter of each machine with an agent of ours."""
+        self._edges: tuple[str, ...] = ()
+        self._controllers: tuple[str, ...] = ()
 
     @property
     def fresh(self) -> bool:
@@ -83,6 +84,11 @@ class View:
         """The revision of the store in the mirror; 0: it has never answered."""
         listing = self._mirror.listing
         return listing.revision if listing else 0
+
+    @property
+    def commit(self) -> int:
+        """The last commit that is known; 0: there is none."""
+        return self._stored.commit if self._stored else 0
 
     @property
     def platform(self) -> Platform | None:
@@ -148,11 +154,22 @@ class View:
 
     def machine(self, name: str) -> Machine | None:
         """Return a machine with an agent of ours, as the platform was known last."""
-        if self.platform is not self._indexed:
-            self._indexed = self.platform
-            managed = self._indexed.managed if self._indexed else ()
-            self._managed = {machine.name: machine for machine in managed}
+        self._index()
         return self._managed.get(name)
+
+    def _index(self) -> None:
+        """Sort the platform's machines, once for each platform."""
+        platform = self.platform
+        if platform is self._indexed:
+            return
+        self._indexed = platform
+        managed = platform.managed if platform else ()
+        self._managed = {machine.name: machine for machine in managed}
+        self._homes = {machine.name: machine.datacenter for machine in managed}
+        edges = platform.machines_of(Role.EDGE) if platform else ()
+        self._edges = tuple(edge.name for edge in edges)
+        controllers = platform.machines_of(Role.CONTROLLER) if platform else ()
+        self._controllers = tuple(controller.name for controller in controllers)
 
     def snapshot(self) -> Snapshot:
         """Return the present snapshot.
@@ -213,8 +230,11 @@ class View:
         """Return the contact of every machine when the store answered last."""
         return self._contacts.views(self._mirror.last_success_at or 0.0)
 
-    def contacts(self) -> Mapping[str, MachineView]:
-        """Return the contact of every machine now."""
+    def contacts(self) -> Mapping[str, Contact]:
+        """Return of every machine whether it is in contact now."""
+        return self._contacts.words()
+
+    def _views(self) -> Mapping[str, MachineView]:
         return self._contacts.views(self._clock.monotonic())
 
     async def linearized(self) -> Snapshot:
@@ -232,7 +252,7 @@ class View:
             UnavailableError: see `snapshot`.
         """
         self._update()
-        stored = self._reader.read(await self._store.list(PREFIX))
+        stored = self._reader.read(await self._mirror.newest())
         return self._snapshot(stored), stored
 
     async def confirm_contacts(self) -> None:
@@ -243,9 +263,8 @@ class View:
         """
         self._update()
         if self._contacts.undecided and self._stored and self._stored.platform:
-            listing = await self._store.list(MACHINES)
-            statuses = self._reader.statuses(listing)
-            self._observe(self._clock.monotonic(), leases_of(listing), statuses)
+            stored = self._reader.read(await self._mirror.newest())
+            self._observe(self._clock.monotonic(), stored.leases, stored.statuses)
 
     async def wait(self, seconds: float) -> None:
         """Return when the store has changed, or after some time."""
@@ -309,7 +328,7 @@ class View:
         self._contacts.doubt(now)
 
     def _snapshot(self, stored: Stored) -> Snapshot:
-        snapshot = stored.snapshot(self.contacts(), self._clock.unix_ms())
+        snapshot = stored.snapshot(self._views(), self._clock.unix_ms())
         if stored.unreadable:
             raise _unreadable(stored)
         if snapshot is None:
@@ -347,13 +366,13 @@ class View:
             return
         if self._trouble.at is not None:
             self._contacts.doubt(self._trouble.at)
-        names = {machine.name: machine.datacenter for machine in platform.managed}
-        edges = (statuses.get(edge.name) for edge in platform.machines_of(Role.EDGE))
+        self._index()
+        edges = (statuses.get(edge) for edge in self._edges)
         vanished = {node for edge in edges if edge for node in edge.vanished}
-        asked = vanished.union(name for name in names if name not in leases)
-        evidence = judge(platform, statuses, leases.keys(), asked)
+        asked = vanished.union(self._homes.keys() - leases.keys())
+        evidence = judge(platform, statuses, leases.keys(), asked) if asked else {}
         ttl_seconds = platform.timers.contact_ttl_seconds
-        self._contacts.observe(at, ttl_seconds, names, leases, evidence)
+        self._contacts.observe(at, ttl_seconds, self._homes, leases, evidence)
         self.suspicions.follow(platform.timers, at)
 
     def kind_sizes(self) -> Mapping[str, KindSize]:
@@ -371,10 +390,10 @@ class View:
         stored = self._stored
         if stored is None or stored.platform is None:
             return False
-        controllers = [machine.name for machine in stored.platform.machines_of(Role.CONTROLLER)]
-        if name not in controllers:
+        self._index()
+        if name not in self._controllers:
             return False
-        before = controllers[: controllers.index(name)]
+        before = self._controllers[: self._controllers.index(name)]
         return stored.controllers.isdisjoint(before)
 
 

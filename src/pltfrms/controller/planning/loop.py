@@ -14,6 +14,7 @@ import structlog
 
 from pltfrms.codec import encode
 from pltfrms.controller.contact.measured import MeasuredStore, Trouble
+from pltfrms.controller.contact.polls import Polls
 from pltfrms.controller.contact.presence import Presence, presence_ttl_seconds
 from pltfrms.controller.contact.view import View, make_mirror
 from pltfrms.controller.counters import Counters
@@ -55,6 +56,8 @@ RANK_SECONDS = 0.7
 IDLE_SECONDS = 1.0
 """Longest time between two looks: some decisions are due by time alone."""
 RETRY_SECONDS = 0.5
+CATCH_BREATH_SECONDS_MAX = 0.25
+"""Between two looks of which the first found nothing to do: as long as that one took."""
 PRUNE_SECONDS = 60.0
 AUDIT_SECONDS = 60.0
 """So often a plan is made although there is nothing new to plan."""
@@ -106,7 +109,7 @@ class Controller:
         )
         self.journal = EventLog(self.store, clock, name, random)
         self._mirror = make_mirror(self.store, clock, random)
-        self.view = View(self.store, self.lease_store, clock, self._mirror, trouble)
+        self.view = View(self.lease_store, clock, self._mirror, trouble)
         self._presence = Presence(
             self.lease_store,
             clock,
@@ -120,7 +123,7 @@ class Controller:
         self.deciding = Deciding(self.aside, self.counters)
         self.jobs, self._bootstrap = Jobs(self.store, self.journal, clock), bootstrap
         self.upkeep = self._upkeep(apart.members)
-        self._random = random
+        self.polls, self._random = Polls(self.view, clock), random
         self.insisting = Insisting(self.store, clock, random)
         self._waiting: tuple[int, float] | None = None
         self._refused_since: float | None = None
@@ -168,6 +171,7 @@ class Controller:
             group.create_task(self._mirror.run())
             group.create_task(self.journal.run())
             group.create_task(self.view.follow())
+            group.create_task(self.polls.run())
             group.create_task(self.view.feel_lateness())
             group.create_task(self.view.suspicions.run())
             group.create_task(self._presence.run())
@@ -187,6 +191,7 @@ class Controller:
 
     async def _cycles(self) -> None:
         while True:
+            began = self.clock.monotonic()
             try:
                 pause = await self.cycle()
             except UnavailableError as error:
@@ -195,6 +200,9 @@ class Controller:
             except Exception:  # noqa: BLE001 - a bug in planning must not end heartbeats
                 _log.exception("cycle failed")
                 pause = IDLE_SECONDS
+            if pause > 0:  # while change follows change, no more than half of the time is ours
+                took = self.clock.monotonic() - began
+                await self.clock.sleep(min(took, CATCH_BREATH_SECONDS_MAX))
             await self.view.wait(pause * self._random.uniform(0.8, 1.0))
 
     async def cycle(self) -> float:
@@ -385,8 +393,8 @@ class Controller:
         contacts = self.view.contacts()
         lost = {
             name
-            for name, view in contacts.items()
-            if view.contact is Contact.LOST and stored.has_heard_of(name)
+            for name, contact in contacts.items()
+            if contact is Contact.LOST and stored.has_heard_of(name)
         }
         self._told.lost = lost & (self._told.lost | stored.told_lost)
         self._told.lost |= {
@@ -406,7 +414,7 @@ class Controller:
         writes += [
             Put(key=lost_key(name), value=b"told") for name in sorted(lost - stored.told_lost)
         ]
-        gone = {name for name, view in contacts.items() if view.contact is not Contact.PRESENT}
+        gone = {name for name, each in contacts.items() if each is not Contact.PRESENT}
         writes += [Delete(key=lost_key(name)) for name in sorted(stored.told_lost - gone)]
         for batch in batches(writes):
             await self.store.commit(batch)

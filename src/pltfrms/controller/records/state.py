@@ -25,12 +25,13 @@
 
 from bisect import bisect_left
 from collections.abc import Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import Generic, TypeVar, cast
 
 from pltfrms.codec import decode, decode_fully
 from pltfrms.drivers.store.ports import Condition, KeyValue, Listing, Put
+from pltfrms.drivers.store.watching import changed_entries
 from pltfrms.errors import UsageError
 from pltfrms.model.messages.store import KindSize
 from pltfrms.model.network.interventions import Interventions
@@ -254,11 +255,6 @@ def lineage_of(entry: KeyValue | None) -> tuple[str, ...]:
     return tuple(entry.value.decode(errors="replace").split()) if entry else ()
 
 
-def leases_of(listing: Listing) -> dict[str, int]:
-    """Return the lease of each machine in contact."""
-    return _leases(_under(listing.entries, MACHINES))
-
-
 def statuses_of(listing: Listing) -> dict[str, KeyValue]:
     """Return the entry that says how a machine is, of each that has one."""
     return _of_machines(_under(listing.entries, MACHINES), _STATUS)
@@ -313,6 +309,15 @@ class _Group:
 _NOTHING = _Group((), {})
 
 
+@dataclass(frozen=True, slots=True)
+class _Marks:
+    """What keys of machines say beside how these are."""
+
+    entries: tuple[KeyValue, ...] = ()
+    leases: Mapping[str, int] = field(default_factory=dict)
+    told_lost: frozenset[str] = frozenset()
+
+
 class Reader:
     """Decodes listings, of which a newer version may have written a part.
 
@@ -325,13 +330,13 @@ class Reader:
         """Remember nothing yet."""
         self._good: dict[str, _Good[object]] = {}
         self._groups: dict[str, _Group] = {}
+        self._marks = _Marks()
 
     def read(self, listing: Listing) -> Stored:
         """Return what a listing says; a document is decoded only if it changed."""
-        entries = tuple(sorted(listing.entries, key=_KEY))
+        entries = listing.entries
         of = {prefix: _under(entries, prefix) for prefix in _KINDS}
         problems: dict[str, str] = {}
-        stored_platform = _entry_of(entries, PLATFORM_KEY)
         platform = self._single(entries, PLATFORM_KEY, Platform, problems)
         interventions = self._single(entries, INTERVENTIONS_KEY, Interventions, problems)
         services = self._words(of[SERVICES], SERVICES, "", Service, problems)
@@ -342,11 +347,12 @@ class Reader:
         key = self._single(entries, SECRETS_KEY_KEY, SecretsKey, problems)
         statuses = self._words(of[MACHINES], MACHINES, _STATUS, MachineStatus, problems)
         problems |= {key: _why_odd(key) for key in _odd(entries, of)}
+        marks = self._marks_of(of[MACHINES])
         return Stored(
             revision=listing.revision,
             commit=_revision_of(_entry_of(entries, COMMIT_KEY)),
             platform=platform,
-            platform_revision=_revision_of(stored_platform) if platform else 0,
+            platform_revision=_revision_of(_entry_of(entries, PLATFORM_KEY)) if platform else 0,
             interventions=interventions or Interventions(),
             services=services,
             allocations=allocations,
@@ -358,8 +364,8 @@ class Reader:
             secrets_key=key.public if key else "",
             secrets_last=key.last if key else 0,
             statuses=statuses,
-            leases=_leases(of[MACHINES]),
-            told_lost=frozenset(_of_machines(of[MACHINES], _LOST)),
+            leases=marks.leases,
+            told_lost=marks.told_lost,
             controllers=frozenset(
                 entry.key.removeprefix(CONTROLLERS) for entry in of[CONTROLLERS]
             ),
@@ -379,10 +385,14 @@ class Reader:
             },
         )
 
-    def statuses(self, listing: Listing) -> Mapping[str, MachineStatus]:
-        """Return what machines report, of a listing of machines alone."""
-        machines = _under(listing.entries, MACHINES)
-        return self._words(machines, MACHINES, _STATUS, MachineStatus, {})
+    def _marks_of(self, machines: tuple[KeyValue, ...]) -> _Marks:
+        changed = changed_entries(self._marks.entries, machines)
+        if changed is None or not all(each.key.endswith(_STATUS) for each in changed):
+            told_lost = frozenset(_of_machines(machines, _LOST))
+            self._marks = _Marks(machines, _leases(machines), told_lost)
+        else:
+            self._marks = replace(self._marks, entries=machines)
+        return self._marks
 
     def _single(
         self,
@@ -408,14 +418,19 @@ class Reader:
         known = self._groups.get(prefix, _NOTHING)
         if known.whole and known.entries == entries:
             return cast("Mapping[str, _T]", known.words)
-        for gone in {each.key for each in known.entries} - {each.key for each in entries}:
-            self._good.pop(gone, None)
-        words, found = {}, dict[str, str]()
-        for entry in entries:
+        changed = changed_entries(known.entries, entries) if known.whole else None
+        words, found = dict(cast("Mapping[str, _T]", known.words)), dict[str, str]()
+        if changed is None:
+            words = {}
+            for gone in {each.key for each in known.entries} - {each.key for each in entries}:
+                self._good.pop(gone, None)
+        for entry in entries if changed is None else changed:
             if entry.key.endswith(suffix):
                 name = entry.key[len(prefix) : len(entry.key) - len(suffix)]
                 word = self._word(entry, kind, name, found)
-                if word is not None:
+                if word is None:
+                    words.pop(name, None)
+                else:
                     words[name] = word
         problems |= found
         self._groups[prefix] = _Group(entries, words, whole=not found)

@@ -1,6 +1,8 @@
 """An up-to-date copy of a part of the store: list, with watch as a hint to list again."""
 
 import asyncio
+from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import replace
 from operator import attrgetter
 from random import Random
@@ -9,14 +11,15 @@ import structlog
 
 from pltfrms.drivers.clock import wait_event
 from pltfrms.drivers.ports import Clock
-from pltfrms.drivers.store.ports import Listing, Store
+from pltfrms.drivers.store.ports import KeyValue, Listing, Store
 from pltfrms.errors import UnavailableError
 
-_COALESCE_SECONDS = 0.02
+_COALESCE_SECONDS, _COALESCE_SECONDS_MAX = 0.02, 0.2
 _BACKOFF_MIN_SECONDS = 0.2
 _BACKOFF_MAX_SECONDS = 1.0
 
 _KEYS_SAID = 5
+_KEY = attrgetter("key")
 
 _log = structlog.get_logger(__name__)
 
@@ -31,8 +34,9 @@ class Mirror:
           and how many keys there are: as many as we know then means that none was deleted.
           If not, and every `audit_seconds`, all is listed. What a whole list has otherwise than
           we do, although we should have known it, is counted in `divergences`; the list wins.
-        - Lists happen on every hint (at most one per 20 ms), and every `resync_seconds`
-          (+-20 %) without one.
+        - Lists happen on every hint, and every `resync_seconds` (+-20 %) without one. Between
+          two of them are 20 ms, or as long as the last one took, up to 0.2 s: while change
+          follows change, a slow store or a busy machine is asked for several at once.
         - A list or a watch that breaks, or that we do not understand, begins a new session
           (list, then watch) after a back-off of 0.2 s that doubles to 1 s, jittered; a
           session of 1 s resets it.
@@ -122,6 +126,19 @@ class Mirror:
             sleeping.cancel()
             await asyncio.gather(newer, sleeping, return_exceptions=True)
 
+    async def newest(self) -> Listing:
+        """Return what the store holds now, with all that was written before this call.
+
+        By the same rule as ours: what was written since, and how many keys there are.
+        """
+        known = self.listing
+        if known is not None:
+            newer = await self._store.list(self._prefix, known.revision)
+            found = merged(known, newer)
+            if newer.revision >= known.revision and len(found.entries) == newer.total:
+                return found
+        return await self._store.list(self._prefix)
+
     def answered_within(self, seconds: float) -> bool:
         """Whether the store has answered a list so lately."""
         last = self.last_success_at
@@ -135,12 +152,16 @@ class Mirror:
         watch = asyncio.create_task(self._follow(first.revision, hint))
         try:
             regressions = self.regressions
+            took = 0.0
             while not watch.done() and self.regressions == regressions:
-                await self._clock.sleep(_COALESCE_SECONDS)
+                pause = min(max(took, _COALESCE_SECONDS), _COALESCE_SECONDS_MAX)
+                await self._clock.sleep(pause)
                 resync = self._resync_seconds * self._random.uniform(0.8, 1.2)
                 await wait_event(hint, self._clock, resync)
                 hint.clear()
+                began = self._clock.monotonic()
                 await self._relist()
+                took = self._clock.monotonic() - began
         finally:
             watch.cancel()
             (outcome,) = await asyncio.gather(watch, return_exceptions=True)
@@ -198,12 +219,23 @@ def merged(known: Listing, newer: Listing) -> Listing:
     """Return what is known with what was written since; the same entries if nothing was."""
     if not newer.entries:
         return replace(known, revision=newer.revision)
-    by_key = {entry.key: entry for entry in known.entries}
-    by_key |= {entry.key: entry for entry in newer.entries}
-    entries = tuple(by_key.values())
-    if len(entries) != len(known.entries):
-        entries = tuple(sorted(entries, key=attrgetter("key")))
-    return Listing(revision=newer.revision, entries=entries, total=len(entries))
+    entries = list(known.entries)
+    for entry in newer.entries:
+        at = bisect_left(entries, entry.key, key=_KEY)
+        there = at < len(entries) and entries[at].key == entry.key
+        entries[at : at + there] = [entry]
+    return Listing(revision=newer.revision, entries=tuple(entries), total=len(entries))
+
+
+def changed_entries(
+    before: tuple[KeyValue, ...], now: tuple[KeyValue, ...]
+) -> Sequence[KeyValue] | None:
+    """Return the entries that are others than before; None if they are of other keys."""
+    if len(before) != len(now):
+        return None
+    pairs = [(was, entry) for was, entry in zip(before, now, strict=True) if was is not entry]
+    same = all(was.key == entry.key for was, entry in pairs)
+    return [entry for _, entry in pairs] if same else None
 
 
 def _differing(known: Listing, whole: Listing) -> list[str]:

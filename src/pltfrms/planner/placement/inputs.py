@@ -37,7 +37,11 @@ def planned_by(snapshot: Snapshot, bare: Mapping[str, MachineStatus]) -> Snapsho
         snapshot,
         statuses=bare,
         machines={
-            name: replace(view, since_seconds=_passed(view, stable_seconds, patience))
+            name: MachineView(
+                contact=view.contact,
+                since_seconds=_passed(view, stable_seconds, patience),
+                why=view.why,
+            )
             for name, view in snapshot.machines.items()
         },
         now_ms=_last_instant_ms(snapshot),
@@ -91,8 +95,9 @@ def _judged(instance: InstanceStatus) -> int:
 
 def _passed(view: MachineView, stable_seconds: float, patience: Collection[float]) -> float:
     """Return the longest time that decides something about a machine and has passed, or 0."""
-    lost = view.contact is Contact.LOST
-    decisive = (LATELY_SECONDS, *patience) if lost else (stable_seconds,)
+    if view.contact is not Contact.LOST:
+        return stable_seconds if view.since_seconds >= stable_seconds else 0.0
+    decisive = (LATELY_SECONDS, *patience)
     return max((each for each in decisive if view.since_seconds >= each), default=0.0)
 
 

@@ -187,7 +187,8 @@ class Makings:
         if me.has(Role.EDGE):
             parts += (self._plain_digest, self._placed_for(me))
         if me.has(Role.NODE):
-            services = [self._told(service).digest for service in self._may_run_on(me)]
+            known = self.known.services  # of this snapshot since `__init__`
+            services = [known[service.name].digest for service in self._may_run_on(me)]
             guests = self._guests_of(me) if moving else ()
             earlier = [_digest(service) for service in self._earlier_of(me)]
             asked = self._inquiries_of(me)
