@@ -5,7 +5,7 @@ import {
   type Element, followed, grouped, type Happening, type Job, type Machine, patched, type Picture, type Role, shownAs,
   stories, type Volume,
 } from './picture';
-import { answers, due, duration, fullness, holder, moment, named, quoted, rate, rtt, size, stateWord, times, used } from './words';
+import { answers, due, duration, fullness, holder, moment, named, quoted, rate, rtt, shown, size, stateWord, times, used } from './words';
 
 function element(id: string): Element {
   return { id, state: 'good', why: '', last: null, since_ms: 0 };
@@ -221,4 +221,12 @@ test('what a node uses is not known, or at most so much', () => {
   expect(used(node, { ...load, measured: 0 })).toContain('not known');
   expect(used(node, { ...load, heard: false })).toBe('not known: it is not in contact');
   expect(used({ ...node, instances: 0 }, { ...load, measured: 0 })).toContain('nothing');
+});
+
+test('of too many the worst are shown, and what fits stays where it is', () => {
+  const states = ['good', 'planned', 'unknown', 'good', 'bad'] as const;
+  const elements = states.map((state, index) => ({ ...element(`${index}`), state }));
+  expect(shown(elements, 5)).toBe(elements);
+  expect(shown(elements, 4).map((each) => each.id)).toEqual(['4', '2', '1', '0']);
+  expect(elements.map((each) => each.id)).toEqual(['0', '1', '2', '3', '4']);
 });

@@ -118,6 +118,14 @@ export function times(run: JobRun, now: number): string {
     : `began ${lasted} ago`;
 }
 
+const WORST: Seen[] = ['bad', 'unknown', 'planned', 'good'];
+
+/** As many as are shown: all in their order, or of too many the worst. */
+export function shown<T extends Element>(elements: T[], most: number): T[] {
+  if (elements.length <= most) return elements;
+  return [...elements].sort((a, b) => WORST.indexOf(a.state) - WORST.indexOf(b.state)).slice(0, most);
+}
+
 export function stateWord(element: Element): string {
   const last = element.state === 'unknown' && element.last;
   return STATE_WORDS[element.state] + (last ? ` (last known: ${STATE_WORDS[last]})` : '');

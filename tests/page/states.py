@@ -225,7 +225,7 @@ _FIELDS = {"wanted", "ready", "unknown"}
 
 
 SITES = [f"dc{number}" for number in range(5)]
-NODES, SERVICES, REPLICAS = 200, 2000, 10
+NODES, SERVICES, REPLICAS, JOBS = 200, 2000, 10, 200
 """Of a large platform: nodes in each datacenter; services, and replicas of each over all."""
 _HERE = SERVICES * REPLICAS // len(SITES)
 _EDGES = [(site, f"{site}-e{number}") for site in SITES for number in range(1, 5)]
@@ -262,6 +262,8 @@ def large() -> Picture:
             for (_, a), (_, b) in pairwise(_EDGES)
         ),
         services=tuple(map(_service, range(SERVICES))),
+        clients=tuple(client(f"service{n}", Seen.GOOD, "served") for n in range(SERVICES)),
+        jobs=tuple(replace(_backup(), id=f"job/backup{n}") for n in range(JOBS)),
     )
 
 
@@ -295,4 +297,11 @@ def _service(number: int) -> ServiceElement:
         wanted=REPLICAS,
         ready=REPLICAS,
         places={site: Counts(wanted=2, ready=2) for site in SITES},
+        roles=(
+            RoleElement(
+                id="writer", state=Seen.GOOD, holders={f"service{number}.dc0.1-1": "dc0-n1"}
+            ),
+        )
+        if number % 10 == 0
+        else (),
     )

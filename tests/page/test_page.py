@@ -429,6 +429,12 @@ def test_a_thousand_nodes_are_drawn_and_answer(screen: Screen, controller: Stand
         worst = replace(worst, machines=tuple(machines))
         controller.show(worst)
     page.wait_for_selector('a.bad[data-id="dc0-n19"]')
+    services = page.get_by_role("region", name="Table of services")
+    assert services.get_by_role("link").first.inner_text() == "service0"
+    ill = replace(worst.services[-1], state=Seen.BAD)
+    controller.show(replace(worst, services=(*worst.services[:-1], ill)))
+    services.get_by_role("link", name=ill.id).wait_for()
+    assert services.get_by_role("link").first.inner_text() == ill.id
     screen.box("dc4-n199").press("Enter")
     page.locator("section[aria-live]").get_by_text("dc4-n199").first.wait_for()
     longest = page.evaluate(_LONGEST)
