@@ -21,7 +21,8 @@ from pltfrms.lab.client.ready import ReadyReport, apply_services, missing_parts,
 from pltfrms.model.messages.api import Event
 from pltfrms.model.running.state import Phase, Snapshot
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "three-datacenters"
+ROOT = Path(__file__).parents[1]
+EXAMPLE = ROOT / "examples" / "three-datacenters"
 _ASKING_MAX_MS = 300_000
 NEAREST = {"berlin": "fra", "rotterdam": "ams", "reading": "lon"}
 """Which datacenter should answer each eyeball of the example."""

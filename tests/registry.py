@@ -55,9 +55,12 @@ def registry(directory: Path, users: str = "") -> Iterator[None]:
 
 
 def start_registry(
-    directory: Path, listen: str = HOST, users: str = ""
+    directory: Path, listen: str = HOST, users: str = "", log: Path | None = None
 ) -> "subprocess.Popen[bytes]":
-    """Start one in this network namespace, whose `lo` is brought up; return when it answers."""
+    """Start one in this network namespace, whose `lo` is brought up; return when it answers.
+
+    With `log`, it says there whom it answered.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     config = directory / "registry.yml"
     passwords = directory / "htpasswd"
@@ -68,7 +71,7 @@ def start_registry(
         json.dumps(
             {
                 "version": 0.1,
-                "log": {"accesslog": {"disabled": True}, "level": "error"},
+                "log": {"accesslog": {"disabled": log is None}, "level": "error"},
                 "storage": storage,
                 "http": {"addr": listen},
                 **({"auth": auth} if users else {}),
@@ -80,7 +83,7 @@ def start_registry(
     process = subprocess.Popen(
         ("docker-registry", "serve", str(config)),
         stdin=nowhere,
-        stdout=nowhere,
+        stdout=log.open("wb") if log else nowhere,
         stderr=nowhere,
         start_new_session=True,
     )

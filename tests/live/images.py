@@ -15,10 +15,10 @@ from tests.registry import HOST, push, start_registry, tiny_server
 PORT = 5000
 
 
-def main() -> None:
-    """Start, push, print."""
+def main(log: Path | None = None) -> None:
+    """Start, push, print; with `log`, the registry says there whom it answered."""
     directory = Path(tempfile.mkdtemp())
-    registry, program = start_registry(directory, f":{PORT}"), tiny_server(directory)
+    registry, program = start_registry(directory, f":{PORT}", log=log), tiny_server(directory)
     said = [str(registry.pid)]
     for version in sys.argv[1:]:
         name = push("shop/box", {version: program}, entrypoint=(f"/{version}",), user="1000")
