@@ -10,19 +10,20 @@ import multiprocessing
 import re
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from typing import Any
 
+from pltfrms import codec
 from pltfrms.agent.control.fetching import WAIT_MS
 from pltfrms.agent.control.retrying import again_seconds, retry_seconds
 from pltfrms.drivers.controlplane.agent_client import HttpControlPlane
 from pltfrms.errors import PltfrmsError
 from pltfrms.model.messages.api import Heartbeat
 from pltfrms.model.network.topology import CONTROLLER_PORT, Machine, Platform, Role
-from pltfrms.model.running.plan import Target
+from pltfrms.model.running.plan import Target, TargetNews
 from pltfrms.model.running.state import (
     InstanceStatus,
     MachineStatus,
@@ -90,6 +91,19 @@ class Agents:
         """Return how many instances run where agents live."""
         return int(self._order("instances", None))
 
+    def silent(self) -> int:
+        """Return how many live whose heartbeats nobody has taken lately."""
+        return int(self._order("silent", None))
+
+    def version(self, service: str) -> int:
+        """Return the newest version of a service that is to run at one of them; 0: none is."""
+        return int(self._order("version", service))
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid or 0
+
     def check(self) -> None:
         """Raise RuntimeError if the process has ended, which happens when an agent breaks."""
         if not self._process.is_alive():
@@ -115,7 +129,28 @@ def _serve(platform: Platform, machines: Sequence[Machine], pipe: Connection) ->
         return await connect(host, port, local_addr=(_own_address.get(), 0), **others)
 
     setattr(asyncio, "open_connection", connect_from_own_address)  # noqa: B010 - no such type
+    setattr(codec, "decode_fully", _Decoding(codec.decode_fully))  # noqa: B010 - as above
     asyncio.run(_Process(platform, machines, pipe).run())
+
+
+class _Decoding:
+    """Decodes the platform of a target once for all agents of the process.
+
+    Each real agent does that on a machine of its own; 2 000 of them here would take 40 s of the
+    processors that the controllers need.
+    """
+
+    def __init__(self, plain: Callable[[Any, bytes], Any]) -> None:
+        self._plain = plain
+        self._text, self._platform = b"", None
+
+    def __call__(self, kind: Any, text: bytes) -> Any:
+        head, mark, said = text.rpartition(b',"platform":{')  # the last field of news
+        if kind is not TargetNews or not mark:
+            return self._plain(kind, text)
+        if self._text != said:
+            self._text, self._platform = said, self._plain(kind, text).platform
+        return replace(self._plain(kind, head + b"}"), platform=self._platform)
 
 
 class _Process:
@@ -150,6 +185,12 @@ class _Process:
             return self._seen()
         if order == "instances":
             return sum(len(self._agents[name].status.instances) for name in self._tasks)
+        if order == "silent":
+            return sum(self._agents[name].is_silent() for name in self._tasks)
+        if order == "version":
+            return max(
+                (self._agents[name].version(str(value)) for name in self._tasks), default=0
+            )
         if order == "change":
             self._changes_per_second = float(str(value))
         else:
@@ -182,6 +223,8 @@ class _Process:
         while True:
             await asyncio.sleep(_TICK_SECONDS)
             due += self._changes_per_second * _TICK_SECONDS
+            if due < 1.0:
+                continue
             busy = [each for each in self._agents.values() if each.status.instances]
             while due >= 1.0 and busy:
                 busy[number % len(busy)].restart_one()
@@ -224,6 +267,16 @@ class _Agent:
         changed = replace(first, restarts=first.restarts + 1)
         self.status = replace(self.status, instances=(changed, *others))
         self._poked.set()
+
+    def is_silent(self) -> bool:
+        """Return whether it has had no heartbeat taken for as long as a contact lasts."""
+        passed = time.monotonic() - self._taken_at
+        return not self._taken_at or passed > self._target.platform.timers.contact_ttl_seconds
+
+    def version(self, service: str) -> int:
+        """Return the newest version of a service that is to run here; 0: none is."""
+        here = self._target.allocations
+        return max((each.version for each in here if each.service == service), default=0)
 
     def miss(self, node: str) -> None:
         """Hear a node fall silent, if this is an edge that had a session with it."""

@@ -8,10 +8,11 @@ They share the cores of one machine, so look at the CPU time of the controllers 
 that is wall time. How long heartbeats took a tenth of the machines says, in a process that has
 little else to do.
 
-For each step: CPU of all controllers and of all etcd members in cores, heartbeats (how long one
-took, how many nobody took, the longest silence of a machine), machines that fetched a target,
-commits of any key, the longest slice of a controller's event loop (processor time; with
-`--slices`, which itself costs), and machines that were called lost and were not.
+For each step: CPU of all controllers, of all etcd members and of the simulated agents in cores,
+heartbeats (how long one took, how many nobody took, the longest silence of a machine), machines
+that fetched a target, commits of any key, the longest slice of a controller's event loop
+(processor time; with `--slices`, which itself costs), and machines that were called lost and
+were not. With `--readers` also what so many streams of the picture cost, at rest.
 """
 
 import argparse
@@ -35,6 +36,7 @@ from bench.controller_site import (
     say,
     words_of,
 )
+from bench.readers import Readers
 from bench.rig import machine_words
 from pltfrms.errors import UnavailableError
 from pltfrms.model.messages.api import Change
@@ -43,7 +45,7 @@ from pltfrms.model.services.service import ServiceSpec
 from tests.namespaces import in_machine
 from tests.strategies import make_spec
 
-STEPS = ("rest", "statuses", "service", "node", "controller", "cold")
+STEPS = ("rest", "readers", "statuses", "service", "node", "controller", "cold")
 """What may be measured once all machines are in contact and all services are placed."""
 _SERVICES_PER_CHANGE = 40
 _START_SECONDS = 120
@@ -62,6 +64,8 @@ class Row:
     seconds: float
     controller_cores: float
     etcd_cores: float
+    agent_cores: float
+    """Of the simulation, which takes them from the others."""
     heartbeats_per_second: float
     heartbeat_ms_p50: float
     heartbeat_ms_p99: float
@@ -78,9 +82,11 @@ class Row:
 class Bench:
     """Takes the steps and measures each."""
 
-    def __init__(self, site: Site, seconds: float, replicas_per_node: int) -> None:
+    def __init__(
+        self, site: Site, seconds: float, replicas_per_node: int, readers: int = 0
+    ) -> None:
         """Measure a step of no end of its own for so many seconds."""
-        self._site = site
+        self._site, self._readers = site, readers
         self._specs = _specs(site.platform, replicas_per_node)
         self._seconds = seconds
         self._events = 0
@@ -102,6 +108,11 @@ class Bench:
 
     def _step_rest(self) -> None:
         self._measure("at rest", self._rest)
+
+    def _step_readers(self) -> None:
+        if self._readers:
+            with self._site.readers(self._readers) as readers:
+                self._measure(f"{self._readers} readers", lambda: self._read(readers))
 
     def _step_statuses(self) -> None:
         for per_second in (1.0, 10.0):
@@ -125,6 +136,13 @@ class Bench:
     def _rest(self) -> None:
         time.sleep(self._seconds)
 
+    def _read(self, readers: Readers) -> None:
+        readers.seen()
+        self._rest()
+        read = readers.seen()
+        each = read.bytes / self._readers / self._seconds
+        self._note = f"{read.reading} read {each:.0f} bytes/s each, {read.problems} began anew"
+
     def _place(self) -> None:
         """Apply one change after the other, each when what was wanted before is ready."""
         specs = self._specs
@@ -141,7 +159,7 @@ class Bench:
 
     def _change(self) -> None:
         spec = self._specs[0]
-        before = self._site.snapshot().services[spec.name].version
+        before = self._site.version(spec.name)
         self._apply([replace(spec, run=replace(spec.run, cpu=spec.run.cpu + 0.001))])
         time.sleep(self._seconds)
         self._site.wait(partial(_unchanged, spec.name, before), _CHANGE_SECONDS)
@@ -177,7 +195,7 @@ class Bench:
     def _start_again(self) -> None:
         wanted = self._replicas(self._specs)
         self._site.restart()
-        self._before = (0.0, 0.0)
+        self._before = (0.0, 0.0, 0.0)
         took = self._site.wait(absent, _START_SECONDS)
         self._site.wait(partial(_unready, wanted), _START_SECONDS)
         self._note = f"all in contact after {took:.1f} s"
@@ -200,6 +218,7 @@ class Bench:
                 seconds=round(seconds, 1),
                 controller_cores=round((after[0] - self._before[0]) / seconds, 3),
                 etcd_cores=round((after[1] - self._before[1]) / seconds, 3),
+                agent_cores=round((after[2] - self._before[2]) / seconds, 3),
                 heartbeats_per_second=round(seen.heartbeats / seconds, 1),
                 heartbeat_ms_p50=round(statistics.median(heartbeats), 1),
                 heartbeat_ms_p99=round(heartbeats[int(len(heartbeats) * 0.99)], 1),
@@ -223,14 +242,7 @@ def _unready(wanted: int, site: Site) -> str:
 
 
 def _unchanged(service: str, before: int, site: Site) -> str:
-    seen = site.snapshot()
-    newer = {
-        each.id
-        for each in seen.allocations.values()
-        if each.service == service and each.version > before
-    }
-    told = {each.allocation for said in seen.statuses.values() for each in said.instances}
-    return f"no agent has told of a newer {service}" * newer.isdisjoint(told)
+    return f"no agent has fetched a newer {service}" * (site.version(service) <= before)
 
 
 def _specs(platform: Platform, replicas_per_node: int) -> tuple[ServiceSpec, ...]:
@@ -245,14 +257,14 @@ def _specs(platform: Platform, replicas_per_node: int) -> tuple[ServiceSpec, ...
 
 def _show(rows: Sequence[Row]) -> None:
     print(
-        f"{'step':22}{'s':>7}{'controller':>12}{'etcd':>8}{'beats/s':>9}{'p50 ms':>8}"
-        f"{'p99 ms':>8}{'refused':>9}{'silent s':>10}{'fetching':>10}{'commits':>9}"
-        f"{'slice ms':>10}{'false':>7}"
+        f"{'step':22}{'s':>7}{'controller':>12}{'etcd':>8}{'agents':>8}{'beats/s':>9}"
+        f"{'p50 ms':>8}{'p99 ms':>8}{'refused':>9}{'silent s':>10}{'fetching':>10}"
+        f"{'commits':>9}{'slice ms':>10}{'false':>7}"
     )
     for row in rows:
         print(
             f"{row.step:22}{row.seconds:>7}{row.controller_cores:>12}{row.etcd_cores:>8}"
-            f"{row.heartbeats_per_second:>9}{row.heartbeat_ms_p50:>8}{row.heartbeat_ms_p99:>8}"
+            f"{row.agent_cores:>8}{row.heartbeats_per_second:>9}{row.heartbeat_ms_p50:>8}{row.heartbeat_ms_p99:>8}"
             f"{row.refused:>9}{row.silent_ms_max * _MS:>10.1f}{row.fetching_machines:>10}"
             f"{row.commits:>9}{row.slice_ms_max:>10}{row.false_losses:>7}  {row.note}"
         )
@@ -265,6 +277,7 @@ def main() -> None:
     parser.add_argument("--controllers", type=int, choices=(1, 3), default=1)
     parser.add_argument("--seconds", type=float, default=15)
     parser.add_argument("--replicas-per-node", type=int, default=20)
+    parser.add_argument("--readers", type=int, default=0, help="of the stream, at most 200")
     parser.add_argument("--heartbeat-ms", type=int, default=1000, help="at least 1000")
     parser.add_argument("--slices", action="store_true", help="longest slices of event loops")
     parser.add_argument("--steps", nargs="*", choices=STEPS, default=STEPS, help="which")
@@ -282,7 +295,7 @@ def main() -> None:
             heartbeat_ms=asked.heartbeat_ms,
         )
         with started as site:
-            bench = Bench(site, asked.seconds, asked.replicas_per_node)
+            bench = Bench(site, asked.seconds, asked.replicas_per_node, asked.readers)
             bench.run(asked.steps)
         what = {"machines": asked.machines, "controllers": asked.controllers}
         if asked.json:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.agents import Agents, Seen
+from bench.readers import Readers, hosts_of
 from bench.watched import longest
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
 from pltfrms.errors import PltfrmsError
@@ -31,6 +32,8 @@ _TIMED_SHARE = 10
 """One in so many machines is in a process that has time to see how long heartbeats take."""
 _TICK = os.sysconf("SC_CLK_TCK")
 _SAY_SECONDS = 10.0
+_READ_SECONDS = 60
+"""Until all readers read."""
 _LOOK_SECONDS = 0.1
 _SHOWN = 3
 _TAIL = 10
@@ -148,6 +151,17 @@ class Site:
         """Return how many instances run, which controllers need not be asked for."""
         return sum(agents.instances() for agents in self._agents)
 
+    def silent(self) -> int:
+        """Return how many agents have had no heartbeat taken lately."""
+        return sum(agents.silent() for agents in self._agents)
+
+    def version(self, service: str) -> int:
+        """Return the newest version of a service that an agent has fetched; 0: none has any.
+
+        Agents are asked: to encode the whole state is no part of a change.
+        """
+        return max(agents.version(service) for agents in self._agents)
+
     def check(self) -> None:
         """Raise RuntimeError if anything has ended that was to run."""
         for agents in self._agents:
@@ -204,12 +218,26 @@ class Site:
             problems=sum((part.problems for part in parts), Counter()),
         )
 
-    def cpu_seconds(self) -> tuple[float, float]:
-        """Return what controllers and members have used so far."""
+    def cpu_seconds(self) -> tuple[float, float, float]:
+        """Return what controllers, members and simulated agents have used so far."""
         return (
             sum(_cpu_seconds(each.pid) for each in self.controllers.values()),
             sum(_cpu_seconds(each.pid) for each in self._members),
+            sum(_cpu_seconds(each.pid) for each in self._agents),
         )
+
+    @contextmanager
+    def readers(self, count: int) -> Iterator[Readers]:
+        """Have so many read the stream of controllers; yield once all do."""
+        add_addresses(hosts_of(count))
+        machines = (self.platform.machine(name) for name in self.controllers)
+        at = [(str(self.platform.loopback6(each)), CONTROLLER_PORT) for each in machines]
+        readers = Readers(at, count)
+        try:
+            self.wait(lambda _: readers.lacking(), _READ_SECONDS)
+            yield readers
+        finally:
+            readers.stop()
 
     def memory_mib(self) -> str:
         """Return the memory of controllers and members in words."""
@@ -265,9 +293,14 @@ def running(
 
 
 def absent(site: Site) -> str:
-    """Return how many machines are not in contact, in words."""
+    """Return how many machines are not in contact, in words.
+
+    Agents are asked first: the whole state of many machines is no small question.
+    """
+    names = [each.name for each in site.platform.managed]
+    if silent := site.silent():
+        return f"{silent} of {len(names)} machines are not in contact"
     seen = site.snapshot()
-    names = [each.name for each in seen.platform.managed]
     missing = [name for name in names if seen.contact(name) is not Contact.PRESENT]
     return f"{len(missing)} of {len(names)} machines are not in contact" * bool(missing)
 
