@@ -15,7 +15,9 @@ import uvicorn
 from pltfrms.api.app import doors_of, make_app
 from pltfrms.api.bounds.connections import bounded_by
 from pltfrms.api.bounds.serving import ControllerIdentity, Server, make_identity
+from pltfrms.api.routes.parts import add_part_routes
 from pltfrms.controller.asked.operations import Operations
+from pltfrms.controller.asked.parts import PartsDesk
 from pltfrms.controller.planning.apart import Apart
 from pltfrms.controller.planning.loop import Controller
 from pltfrms.controller.records.state import IDENTITIES, PREFIX
@@ -29,6 +31,7 @@ from pltfrms.drivers.identity.tls import client_context, load_identity
 from pltfrms.drivers.kept_http import TlsEnd
 from pltfrms.drivers.sealing import CONTROLLERS_KEYS, KeyFile
 from pltfrms.drivers.store.memory import MemoryStore
+from pltfrms.drivers.store.ports import Gateway
 from pltfrms.model.identity.lives import DAY_MS
 from pltfrms.model.identity.words import (
     Certified,
@@ -57,8 +60,13 @@ ENDLESS = 10.0
 class Door:
     """A controller that answers by TLS on loopback, and plainly on a Unix socket."""
 
-    def __init__(self, directory: Path, before: "Door | None" = None) -> None:
-        """Begin; or begin again, with the files and the store of `before`."""
+    def __init__(
+        self, directory: Path, before: "Door | None" = None, gateway: Gateway | None = None
+    ) -> None:
+        """Begin; or begin again, with the files and the store of `before`.
+
+        With a gateway, services have their parts of what is behind it.
+        """
         self.directory = directory
         directory.mkdir(exist_ok=True)
         self.now_ms = time.time_ns() // 1_000_000
@@ -76,9 +84,11 @@ class Door:
         self.local = socket.socket(socket.AF_UNIX)
         (directory / "c.sock").unlink(missing_ok=True)
         self.local.bind(str(directory / "c.sock"))
-        operations = Operations(self.controller)
+        self.operations = operations = Operations(self.controller)
         self.doors = doors = doors_of(operations)
         app = make_app(operations, doors=doors, known=self.known)
+        if gateway:
+            add_part_routes(app, PartsDesk(self.controller, gateway, secure=True))
         config = uvicorn.Config(
             app,
             http=bounded_by(doors.connections),
@@ -170,10 +180,13 @@ class Door:
 
 
 def serve(
-    directory: Path, story: Callable[[Door], Awaitable[None]], before: Door | None = None
+    directory: Path,
+    story: Callable[[Door], Awaitable[None]],
+    before: Door | None = None,
+    gateway: Gateway | None = None,
 ) -> Door:
     async def run() -> Door:
-        door = Door(directory, before)
+        door = Door(directory, before, gateway)
         tasks = [
             asyncio.create_task(door.controller.run()),
             asyncio.create_task(door.known.run()),

@@ -12,11 +12,14 @@ from fastapi import FastAPI
 
 from pltfrms.api.app import make_app
 from pltfrms.api.bounds.serving import ControllerIdentity
+from pltfrms.api.routes.parts import add_part_routes
 from pltfrms.codec import decode, encode
+from pltfrms.controller.asked.parts import PartsDesk
 from pltfrms.drivers.glass.client import Glass
 from pltfrms.drivers.glass.running import RemoteRunner
 from pltfrms.drivers.identity.store_files import StoreFiles
 from pltfrms.drivers.operators.memory import MemorySignatures, memory_signature
+from pltfrms.drivers.store.ports import Gateway
 from pltfrms.model.messages.logins import LOGIN_NAMESPACE, LoginAsk, LoginChallenge, LoginReply
 from pltfrms.model.network.topology import Operator, OperatorRole, Platform
 from tests.controller.cluster import Cluster
@@ -56,7 +59,7 @@ class Desk:
     def make(self, seat: int) -> FastAPI:
         operations = list(self.cluster.seats.values())[seat].operations
         assert operations
-        return make_app(
+        app = make_app(
             operations,
             cast("Glass", object()),
             MemorySignatures(),
@@ -68,6 +71,9 @@ class Desk:
                 ),
             ),
         )
+        gateway = cast("Gateway", object())
+        add_part_routes(app, PartsDesk(operations.controller, gateway, secure=False))
+        return app
 
     def over(self, address: str, app: FastAPI | None = None) -> httpx2.AsyncClient:
         transport = httpx2.ASGITransport(

@@ -20,7 +20,7 @@ from pltfrms.model.messages.guards import Guard
 from pltfrms.model.network.readers import MetricsReader, fingerprint
 from pltfrms.model.network.topology import Platform
 from pltfrms.planner.identity import roles
-from pltfrms.planner.identity.roles import need_of
+from pltfrms.planner.identity.roles import PART_QUESTIONS, need_of
 from tests.api.logins import PEOPLE, WITH_ROLES, Desk, at_the_desk
 from tests.controller.test_network import PLATFORM as BARE
 from tests.strategies import make_spec
@@ -55,8 +55,9 @@ OPEN = {
     "POST /v1/identity/join",
     "POST /v1/identity/nonce",
     "POST /v1/identity/return",
+    *(f"{method} {path}" for method, path in PART_QUESTIONS if method == "POST"),
 }
-"""Changes nothing, or is how one begins."""
+"""Changes nothing, is how one begins, or shows a token of its own."""
 OF_MACHINES = {
     "POST /v1/heartbeats",
     "POST /v1/vantage/reports",
@@ -67,7 +68,10 @@ OF_MACHINES = {
     "GET /v1/identity/secrets",
 }
 TO_READERS = {"GET /metrics", "GET /v1/prometheus/targets"}
-TO_ANYBODY = {"GET /healthz", "GET /readyz", "GET /v1/login", "GET /v1/identity/roots"}
+TO_ANYBODY = {
+    *("GET /healthz", "GET /readyz", "GET /v1/login", "GET /v1/identity/roots"),
+    "GET /version",
+}
 """Beside `OPEN`."""
 SECRET = {"GET /v1/requests/{number}"}
 """Has passwords in it."""

@@ -11,6 +11,11 @@ def _use(name: str, use: str, says: str) -> Bad:
     return Bad(name=f"secret: {name}", old=_PROCESS, new=new, says=says)
 
 
+def _store(name: str, use: str, says: str) -> Bad:
+    new = f"{_PROCESS}\n  store: {{secret: {name!r}}} # <-\n  secrets: {{{use}}}"
+    return Bad(name=f"store: {name} of {use}", old=_PROCESS, new=new, says=says)
+
+
 SECRETS = (
     _use("nowhere", "db: {}", "neither variable nor file: nobody is given it"),
     _use("odd name", "Db: {file: db}", "'Db' is not the name of a secret"),
@@ -75,5 +80,22 @@ SECRETS = (
         new="    secrets/x: y # <-\n    nginx.conf: |",
         says="secrets is where secrets are",
         also=(_PROCESS, f"{_PROCESS}\n  secrets: {{db: {{file: db}}}}"),
+    ),
+    _store("x", "db: {file: db}", "'x' is not among the secrets of its instances"),
+    _store("", "db: {file: db}", "'' is not among the secrets of its instances"),
+    _store("db", "db: {file: db, on_change: nothing}", "must start anew with another value"),
+    _store("db", "db: {file: db, on_change: signal HUP}", "must start anew with another"),
+    *(
+        Bad(
+            name=f"store: file {file}",
+            old="    nginx.conf: |",
+            new=f"    {file}: y # <-\n    nginx.conf: |",
+            says=f"{file} is what pltfrms writes there",
+            also=(
+                _PROCESS,
+                f"{_PROCESS}\n  store: {{secret: db}}\n  secrets: {{db: {{file: db}}}}",
+            ),
+        )
+        for file in ("store.json", "store-roots.pem")
     ),
 )

@@ -215,6 +215,7 @@ FILES: tuple[dict[str, Any], ...] = (
                 "db": {"variable": "DB"},
                 "tls": {"file": "tls.key", "mode": "0400", "on_change": "signal HUP"},
             },
+            "store": {"secret": "db"},
         },
     },
 )

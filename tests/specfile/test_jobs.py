@@ -65,6 +65,11 @@ def test_little_is_enough(tmp_path: Path) -> None:
         ("process: [pg_dump, db]", "systemd: a.service", "a job is what we start"),
         ("process: [pg_dump, db]", "external: true", "a job is what we start"),
         ("cpu: 0.5", "zones: {reload: [a]}", "a job answers no names"),
+        (
+            "cpu: 0.5",
+            "store: {secret: a}\n  secrets: {a: {file: a}}",
+            "a job has no part of the store",
+        ),
         ("db]", '"${pltfrms.address6}"]', "unknown variable"),
         ("db]", '"${pltfrms.service.db.address6}"]', "unknown variable"),
         ("cpu: 0.5", "cpu: 900", "no node where it may run has so much"),

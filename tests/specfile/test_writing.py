@@ -13,6 +13,7 @@ from pltfrms.model.services.container import Adopted, Behind, Container
 from pltfrms.model.services.hooks import HookMoment, InstanceHook
 from pltfrms.model.services.names import ZoneUse
 from pltfrms.model.services.outgoing import Egress, EgressMode, EgressRule
+from pltfrms.model.services.parts import StoreUse
 from pltfrms.model.services.probes import ProbeDns, ProbeHttp, ProbeTls, ProbeUdp
 from pltfrms.model.services.secrets import OnChange, SecretUse
 from pltfrms.model.services.service import (
@@ -176,6 +177,13 @@ def test_what_replicas_with_volumes_have_beside_them_is_written() -> None:
         assert said_again(keeping) == keeping
         usual = grace_ms == STOP_GRACE_MS
         assert ("stop_grace" in service_text(keeping)) is not usual
+
+
+def test_a_part_of_the_store_is_written() -> None:
+    spec = make_spec()
+    uses = (SecretUse(name="word", file="word"),)
+    run = replace(spec.run, secrets=uses, store=StoreUse(secret=uses[0].name))
+    assert said_again(replace(spec, run=run)).run == run
 
 
 @pytest.mark.parametrize("unit", ["", "unbound.service", r"dns-a\x2db@0.service"])

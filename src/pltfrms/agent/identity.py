@@ -35,7 +35,8 @@ from pltfrms.model.identity.words import (
     machine_server_name,
 )
 from pltfrms.model.messages.api import Heartbeat, HeartbeatReply
-from pltfrms.model.network.topology import Machine, Platform, Role, controller_url
+from pltfrms.model.network.controllers import controllers_for
+from pltfrms.model.network.topology import Platform, controller_url
 from pltfrms.model.running.plan import Target
 from pltfrms.model.running.vantage import VantageReply, VantageReport
 from pltfrms.planner.identity.access import why_unsigned
@@ -55,14 +56,6 @@ class Conversations:
     """Likewise, to who shows no certificate."""
     follow: Callable[[Platform], None] = lambda _platform: None
     """Ask the controllers of this platform from now on."""
-
-
-def controllers_for(platform: Platform, machine: str) -> list[Machine]:
-    """Return the controllers as a machine should ask them: its own datacenter's first."""
-    home = platform.machine(machine).datacenter
-    return sorted(
-        platform.machines_of(Role.CONTROLLER), key=lambda each: each.datacenter != home
-    )
 
 
 def controller_urls(platform: Platform, machine: str) -> list[str]:

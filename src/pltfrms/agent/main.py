@@ -252,6 +252,7 @@ def _world(directories: Directories, talk: Conversations) -> World:
         clock=SystemClock(),
         control_plane=talk.control_plane,
         certificate=talk.certificate,
+        roots=functools.partial(_roots, IdentityFile(directories.state)),
         follow_controllers=talk.follow,
         follow_role=functools.partial(follow_role, directories.state),
         network=network,
@@ -270,6 +271,10 @@ def _world(directories: Directories, talk: Conversations) -> World:
         byte_counts=byte_counts,
         frozen_here=(directories.runtime / FROZEN_FILE).exists,
     )
+
+
+def _roots(identity: IdentityFile) -> str:
+    return identity.read().roots if identity.there else ""
 
 
 def _directories(argv: Sequence[str]) -> Directories:

@@ -82,6 +82,8 @@ class World:
     """Whether somebody on this machine has frozen it, with or without controllers."""
     certificate: CertificateKeeper | None = None
     """None: this machine has no identity, and speaks plainly."""
+    roots: Callable[[], str] = str
+    """Whom to believe as a controller, as PEM; empty: they answer plainly. Or UsageError."""
     follow_controllers: Callable[[Platform], None] = lambda _platform: None
     """Ask the controllers of this platform from now on."""
     follow_role: RoleFollower = nothing

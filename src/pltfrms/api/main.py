@@ -20,11 +20,13 @@ import uvicorn
 from pltfrms.api.app import doors_of, make_app
 from pltfrms.api.bounds.connections import IDLE_SECONDS, allow_descriptors, bounded_by
 from pltfrms.api.bounds.serving import ControllerIdentity, Server, make_identity
+from pltfrms.api.routes.parts import add_part_routes
 from pltfrms.api.store.backing_up import backups_of
 from pltfrms.api.store.member import note_begun, read_place
 from pltfrms.api.store.securing import take_secret_keys
 from pltfrms.api.store.superseded import follow_recoveries
 from pltfrms.controller.asked.operations import Operations
+from pltfrms.controller.asked.parts import PartsDesk
 from pltfrms.controller.contact.heartbeats import TIMEOUT_SECONDS
 from pltfrms.controller.planning.apart import Apart
 from pltfrms.controller.planning.loop import Controller
@@ -52,6 +54,9 @@ BIND_RETRY_SECONDS = 0.5
 LEASE_SECONDS = 1.8 * TIMEOUT_SECONDS
 """For one call of a heartbeat's client: half of it is for one member of the store, so that the
 next one is asked before the heartbeat's own time is over."""
+PART_SILENCE_SECONDS = 5.0
+"""A watch of a service that hears nothing for so long ends: programs believe what they heard
+last, and the member that would tell may be dead."""
 _SHUTDOWN_SECONDS = 1
 """Long polls are cut off after this time; their agents ask another controller."""
 _BACKLOG = 4096
@@ -110,6 +115,7 @@ async def _serve(platform: Platform, name: str, directories: Directories) -> Non
     asked = at, _ = where_asked(platform, name, directories)
     tls = StoreFiles(directories.state).context
     store, members = EtcdStore(at, tls=tls), EtcdMembers(at, tls)
+    gateway = EtcdStore(at, watch_silence_seconds=PART_SILENCE_SECONDS, tls=tls)
     lease_store = EtcdStore(at, request_timeout_seconds=LEASE_SECONDS, tls=tls)
     jitter = Random()  # noqa: S311 - spreads retries, no secret
     controller = Controller(
@@ -128,12 +134,13 @@ async def _serve(platform: Platform, name: str, directories: Directories) -> Non
     )
     known = _identity(controller, directories, jitter)
     origins = OriginClient(tls=known.end if known else None)
-    server = _make_server(Operations(controller, origins), known)
+    parts = PartsDesk(controller, gateway, secure=known is not None)
+    server = _make_server(Operations(controller, origins), known, parts)
     address = str(platform.loopback6(platform.machine(name)))
     with _stopped_by_signals(server), _unix_socket(directories.runtime / SOCKET_NAME) as local:
         loop = asyncio.create_task(_run(controller, known))
         serving = asyncio.create_task(_answer(server, address, local))
-        clients = (store, lease_store, members)
+        clients = (store, lease_store, members, gateway)
         beside = [
             asyncio.create_task(each)
             for each in (
@@ -148,12 +155,11 @@ async def _serve(platform: Platform, name: str, directories: Directories) -> Non
         server.should_exit = True
         await serving
         loop.cancel()
-        for each in beside:
-            each.cancel()
+        for task in beside:
+            task.cancel()
         (outcome,) = await asyncio.gather(loop, return_exceptions=True)
-        await store.close()
-        await lease_store.close()
-        await members.close()
+        for each in clients:
+            await each.close()
     if broken and isinstance(outcome, Exception):
         raise outcome
     _log.info("controller ends", name=name)
@@ -236,12 +242,16 @@ async def _answer(server: Server, address: str, local: socket.socket) -> None:
             await server.serve(sockets=[public, local])
 
 
-def _make_server(operations: Operations, known: ControllerIdentity | None) -> Server:
+def _make_server(
+    operations: Operations, known: ControllerIdentity | None, parts: PartsDesk
+) -> Server:
     doors = doors_of(operations, allow_descriptors())
     glass = GlassClient(tls=known.end if known else None)
     runner = CommandClient(known.end if known else None)
+    app = make_app(operations, glass, SshSignatures(), doors, known, runner)
+    add_part_routes(app, parts)
     config = uvicorn.Config(
-        make_app(operations, glass, SshSignatures(), doors, known, runner),
+        app,
         http=bounded_by(doors.connections),
         ws="none",
         proxy_headers=False,  # nobody in between: who asks would say himself who he is

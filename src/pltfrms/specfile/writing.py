@@ -145,6 +145,8 @@ def _run(run: Run, grace_ms: int) -> Iterator[str]:
     yield from _zones(run.zones)
     if run.peers_signal:
         yield f"peers_signal: {run.peers_signal}"
+    if run.store is not None:
+        yield f"store: {_flow((('secret', _text(run.store.secret)),))}"
     yield from _amounts(run, grace_ms)
 
 

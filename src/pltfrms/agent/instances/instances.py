@@ -145,7 +145,7 @@ class Instances:
         What cannot be derived from it stays as it was, and is a problem.
         """
         self._target, self._versions = target, versions
-        self._naming.want(target)
+        self._naming.want(target, self._members.parts.hosts(target))
         self._members.hooks.follow(target)
         if target.generation:
             self.jobs.apply(target)
@@ -386,6 +386,7 @@ class Instances:
                 or render_ports(target.platform, service, ids),
                 live=(
                     *self._zones.of(target, service),
+                    *self._members.parts.of(target, service),
                     *self._members.peers.of(target, service, allocation),
                 ),
                 volume_made=made,

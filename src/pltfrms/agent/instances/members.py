@@ -8,6 +8,7 @@ from typing import Final
 from pltfrms.agent.instances.hooks import HookKeeper
 from pltfrms.agent.instances.peers import Listed, Peers
 from pltfrms.agent.instances.runner import Runner
+from pltfrms.agent.instances.store_parts import PartUser, StoreParts
 from pltfrms.agent.journal import Journal
 from pltfrms.agent.problems import Problems
 from pltfrms.agent.world import World
@@ -20,7 +21,10 @@ SURPASSED: Final = "another node has a newer volume of this replica, and so its 
 
 
 class MemberKeeper:
-    """Their addresses as far as nobody else claims them, their file of peers, their hooks."""
+    """Their addresses as far as nobody else claims them, their file of peers, their hooks.
+
+    And their part of the store, which others may have, too.
+    """
 
     def __init__(
         self,
@@ -36,13 +40,19 @@ class MemberKeeper:
         self._runners = runners
         self.hooks = HookKeeper(world, journal, problems, runners, holds)
         self.peers = Peers(world, problems, self._listed)
+        self.parts = StoreParts(world, problems, self._running)
         self._said: frozenset[str] = frozenset()
         self.heard: frozenset[tuple[str, int]] = frozenset()
         """Prefixes, each with the highest claim to it."""
 
     async def run(self) -> None:
-        """Run hooks, and tell of peers, for ever."""
-        await asyncio.gather(self.hooks.run(), self.peers.run())
+        """Run hooks, and tell of peers and of the store, for ever."""
+        await asyncio.gather(self.hooks.run(), self.peers.run(), self.parts.run())
+
+    def _running(self) -> Iterator[PartUser]:
+        for runner in self._runners.values():
+            if runner.order is not None and runner.instance is not None:
+                yield runner.instance, runner.order.spec
 
     def _listed(self) -> Iterator[Listed]:
         """Yield those that know of the other replicas of their service."""

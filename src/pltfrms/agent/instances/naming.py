@@ -22,13 +22,13 @@ class Naming:
         self._told: tuple[str, ...] | None = None
         self._wake = asyncio.Event()
 
-    def want(self, target: Target) -> None:
+    def want(self, target: Target, more: tuple[str, ...]) -> None:
         """Name the services of a target from now on; one that nobody has made names none.
 
-        Who is started from now on knows them at once.
+        Who is started from now on knows them at once, and `more` lines.
         """
         if target.generation:
-            self._lines = render_hosts(target.platform, target.balanced)
+            self._lines = (*more, *render_hosts(target.platform, target.balanced))
             self._world.workload.know(self._lines)
             self._wake.set()
 

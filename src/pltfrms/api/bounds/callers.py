@@ -3,6 +3,7 @@
 Machines of ours have shares of their own, each one: whoever else asks, and how much, takes
 nothing from them. Root on this machine comes through the local socket. Everybody else is known
 by the address alone, of IPv6 by the /64, of which one host has as many addresses as it likes.
+Addresses of instances say their service and where it is: each of these is somebody.
 """
 
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from ipaddress import IPv6Address, IPv6Network, ip_address
 from pltfrms.model.network.topology import Platform
 
 _HOST_BITS = 64
+_SERVICE_BITS = 96
+"""Of an instance's address (`Platform.instance6`)."""
 
 
 class CallerKind(StrEnum):
@@ -65,7 +68,10 @@ class Callers:
         except ValueError:  # of a test that is no network
             return Caller(CallerKind.STRANGER, client[0])
         if isinstance(address, IPv6Address):
-            network = IPv6Network((address, _HOST_BITS), strict=False)
+            platform = self._known
+            inside = platform is not None and address in platform.infrastructure6
+            bits = _SERVICE_BITS if inside else _HOST_BITS
+            network = IPv6Network((address, bits), strict=False)
             return machines.get(address) or Caller(CallerKind.STRANGER, str(network))
         return Caller(CallerKind.STRANGER, str(address))
 

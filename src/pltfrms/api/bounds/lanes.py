@@ -16,8 +16,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pltfrms.api.bounds.callers import Caller, Callers
 from pltfrms.api.bounds.connections import Connections
-from pltfrms.api.bounds.refusals import refusal
-from pltfrms.api.bounds.shares import BODY_BYTES_MAX, HEARTBEATS, TARGETS, Lane, Shares
+from pltfrms.api.bounds.refusals import as_etcd, refusal
+from pltfrms.api.bounds.shares import BODY_BYTES_MAX, HEARTBEATS, PARTS, TARGETS, Lane, Shares
 from pltfrms.errors import PltfrmsError
 
 _PACED_BYTES: Final = 1 << 16
@@ -62,7 +62,8 @@ class Lanes:
                     return
                 holding.enter_context(shares.seat(caller, lane))
             except PltfrmsError as error:
-                await refusal(error)(scope, receive, send)
+                answer = as_etcd(error) if lane is Lane.PART else refusal(error)
+                await answer(scope, receive, send)
                 return
             question = _Question(body, receive)
             running = self._app(scope, question.receive, _paced(self._counted(lane, send)))
@@ -99,7 +100,7 @@ class Lanes:
         return bytes(body)
 
 
-_WHILE_THERE: Final = re.compile(r"/v1/services/[^/]+/exec")
+_WHILE_THERE: Final = re.compile(rf"/v1/services/[^/]+/exec|{PARTS}watch")
 """What goes on for as long as who asked for it is there."""
 
 
@@ -111,6 +112,8 @@ def lane_of(scope: Scope) -> Lane:
     waits = path == "/v1/events" and b"wait_ms" in scope.get("query_string", b"")
     if waits or path == "/v1/stream" or path.startswith(TARGETS):
         return Lane.WAIT
+    if path.startswith(PARTS) or path == "/version":
+        return Lane.PART
     return Lane.LARGE if path.startswith(_LARGE) else Lane.OTHER
 
 

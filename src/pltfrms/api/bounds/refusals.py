@@ -1,6 +1,8 @@
 """Errors as a controller answers them."""
 
+import json
 from math import ceil
+from typing import Final
 
 from fastapi import Response
 
@@ -9,7 +11,9 @@ from pltfrms.codec import encode
 from pltfrms.errors import (
     InvariantError,
     LaterError,
+    NotFoundError,
     PltfrmsError,
+    StoreFullError,
     TooLargeError,
     TooManyError,
     UnavailableError,
@@ -17,6 +21,15 @@ from pltfrms.errors import (
     UsageError,
 )
 from pltfrms.model.messages.api import ErrorBody
+from pltfrms.planner.parts.refusals import (
+    EXHAUSTED,
+    INVALID,
+    LEASE_NOT_FOUND,
+    NOT_FOUND,
+    STATUS,
+    UNAVAILABLE,
+    UNKNOWN,
+)
 
 RETRY_AFTER_SECONDS = 1
 _TOLD_AS: tuple[tuple[type[PltfrmsError], type[PltfrmsError]], ...] = (
@@ -26,6 +39,15 @@ _TOLD_AS: tuple[tuple[type[PltfrmsError], type[PltfrmsError]], ...] = (
     (TooLargeError, UsageError),
 )
 """Classes that clients of the release before do not know, or need not tell apart."""
+_NUMBERS: Final[tuple[tuple[type[PltfrmsError], int], ...]] = (
+    (TooManyError, EXHAUSTED),
+    (TooLargeError, INVALID),
+    (StoreFullError, EXHAUSTED),
+    (NotFoundError, NOT_FOUND),
+    (InvariantError, INVALID),
+    (UnavailableError, UNAVAILABLE),
+)
+"""As what etcd's clients are told an error."""
 
 
 def refusal(error: PltfrmsError) -> Response:
@@ -37,6 +59,14 @@ def refusal(error: PltfrmsError) -> Response:
     return Response(
         encode(_body(error)), status_code=error.status_code, media_type=JSON, headers=headers
     )
+
+
+def as_etcd(error: PltfrmsError) -> Response:
+    """Return the answer that says an error as etcd's gateway does."""
+    code = next((each for kind, each in _NUMBERS if isinstance(error, kind)), UNKNOWN)
+    said = LEASE_NOT_FOUND if code == NOT_FOUND else str(error)
+    body = {"error": said, "message": said, "code": code}
+    return Response(json.dumps(body), status_code=STATUS[code], media_type=JSON)
 
 
 def _body(error: PltfrmsError) -> ErrorBody:

@@ -1,6 +1,6 @@
 """How much of a controller each caller may take, and all of them together.
 
-Four lanes: what is in one takes no seat of another. Heartbeats have theirs, in which each
+Lanes: what is in one takes no seat of another. Heartbeats have theirs, in which each
 machine has seats of its own and nobody has all. A share of a caller that is used up is an
 answer 429, of all callers together 503; both say when to ask again. Nothing here waits.
 """
@@ -20,6 +20,8 @@ HEARTBEATS: Final = "/v1/heartbeats"
 """Where machines say that they live."""
 TARGETS: Final = "/v1/targets/"
 """Where they ask, each by its name, what is to be there."""
+PARTS: Final = "/v3/"
+"""Where services ask about their parts of the store."""
 _MIB: Final = 1 << 20
 
 
@@ -32,6 +34,8 @@ class Lane(StrEnum):
     LARGE = "large"
     """It takes long to compute, or its answer is large."""
     OTHER = "other"
+    PART = "part"
+    """A service asks about its part of the store."""
     CONNECT = "connect"
     """No question yet: hands are to be shaken by TLS, which costs us a signature."""
 
@@ -58,6 +62,7 @@ BODY_BYTES_MAX: Final = {
     Lane.WAIT: 0,
     Lane.LARGE: 4 * _MIB,
     Lane.OTHER: 4 * _MIB,
+    Lane.PART: _MIB // 2,
     Lane.CONNECT: 0,
 }
 """Of one question. A heartbeat has a status of at most 0.4 MB and 100 events of 10 kB; a change
@@ -73,6 +78,7 @@ OF_MACHINES: Final = {
     Lane.WAIT: Share(seats=8, rate=Rate(per_second=20, burst=100)),
     Lane.LARGE: Share(seats=8, rate=Rate(per_second=10, burst=40)),
     Lane.OTHER: Share(seats=16, rate=Rate(per_second=50, burst=200)),
+    Lane.PART: Share(seats=64, rate=Rate(per_second=200, burst=400)),
     Lane.CONNECT: Share(seats=0, rate=Rate(per_second=10, burst=100)),
 }
 """Of each machine. An agent has one heartbeat and one wait at a time; one that is poked all the
@@ -83,12 +89,13 @@ OF_STRANGERS: Final = {
     Lane.WAIT: Share(seats=64, rate=Rate(per_second=50, burst=200)),
     Lane.LARGE: Share(seats=8, rate=Rate(per_second=10, burst=40)),
     Lane.OTHER: Share(seats=16, rate=Rate(per_second=50, burst=200)),
+    Lane.PART: Share(seats=64, rate=Rate(per_second=200, burst=400)),
     Lane.CONNECT: Share(seats=0, rate=Rate(per_second=20, burst=200)),
 }
 """Of each other address. Machines whose addresses are translated on the way look like one,
 until they show their certificates."""
 
-SEATS_OF_ALL: Final = {Lane.WAIT: 512, Lane.LARGE: 16, Lane.OTHER: 64}
+SEATS_OF_ALL: Final = {Lane.WAIT: 512, Lane.LARGE: 16, Lane.OTHER: 64, Lane.PART: 1024}
 """Of all callers together; of root of this machine as many again. Heartbeats, and waits of
 machines, are not counted."""
 

@@ -1,4 +1,4 @@
-"""`ports.Store` over etcd 3.4's JSON gateway.
+"""`ports.Store` and `ports.Gateway` over etcd 3.4's JSON gateway.
 
 Every request carries `hasleader`, so that a member that has lost its quorum says so at once
 instead of waiting, and ends its watches instead of staying silent. Reads are linearizable.
@@ -9,7 +9,7 @@ import contextlib
 import json
 import time
 from base64 import b64decode
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
@@ -176,15 +176,8 @@ class EtcdStore:
         takes the watch or the connection breaks.
         """
         create = _range(prefix) | {"start_revision": str(after + 1)}
-        async with contextlib.AsyncExitStack() as stack:
-            response = await self._open_watch(stack, {"create_request": create})
-            lines = response.aiter_lines()
-            while (line := await self._next_line(lines)) is not None:
-                answer = document_of(line).get("result")
-                if answer is None or answer.get("canceled"):
-                    return
-                if why := self._why_strange(answer):
-                    raise UnavailableError(f"the watch is {why}")
+        async with contextlib.aclosing(self.watch({"create_request": create})) as answers:
+            async for answer in answers:
                 revisions = [int(event["kv"]["mod_revision"]) for event in _events(answer)]
                 if revisions:
                     yield max(revisions)
@@ -216,6 +209,29 @@ class EtcdStore:
         """End a lease and delete its keys; one that does not exist is not an error."""
         with contextlib.suppress(NotFoundError):
             await self._call("/v3/lease/revoke", {"ID": str(lease)}, repeatable=True)
+
+    # ---- ports.Gateway ---------------------------------------------------------------------
+
+    async def ask(
+        self, path: str, question: Mapping[str, Any], *, repeatable: bool
+    ) -> Mapping[str, Any]:
+        """Return what etcd answers; see `ports.Gateway`."""
+        return await self._call(path, question, repeatable=repeatable)
+
+    async def watch(self, question: Mapping[str, Any]) -> AsyncGenerator[Mapping[str, Any]]:
+        """Yield what etcd says until it ends it, or says nothing for long."""
+        async with contextlib.AsyncExitStack() as stack:
+            response = await self._open_watch(stack, question)
+            lines = response.aiter_lines()
+            while (line := await self._next_line(lines)) is not None:
+                answer = document_of(line).get("result")
+                if answer is None:
+                    return
+                if why := self._why_strange(answer):
+                    raise UnavailableError(f"the watch is {why}")
+                yield answer
+                if answer.get("canceled"):
+                    return
 
     async def close(self) -> None:
         """Release connections."""

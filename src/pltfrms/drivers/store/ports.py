@@ -1,8 +1,8 @@
 """The seam to the store: a linearizable key-value store with leases and watch."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from pltfrms.model.messages.store import StoreLook
 
@@ -112,6 +112,33 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Release connections."""
+        ...
+
+
+class Gateway(Protocol):
+    """The same store as programs know it that speak to etcd's JSON gateway, word for word."""
+
+    async def ask(
+        self, path: str, question: Mapping[str, Any], *, repeatable: bool
+    ) -> Mapping[str, Any]:
+        """Return what etcd answers to a question, such as `/v3/kv/range`.
+
+        One that is not `repeatable` is asked once.
+
+        Raises:
+            NotFoundError: it names a lease that is gone; nothing was done.
+            InvariantError: etcd refuses it.
+            UnclearError: it may or may not be done.
+            UnavailableError: nobody answers; nothing was done.
+        """
+        ...
+
+    def watch(self, question: Mapping[str, Any]) -> AsyncGenerator[Mapping[str, Any]]:
+        """Yield what etcd says to a question for a watch.
+
+        Ends (normally or with UnavailableError) when the connection breaks, or nothing was
+        said for a while: the other end may be dead.
+        """
         ...
 
 

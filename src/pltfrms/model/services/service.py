@@ -10,6 +10,7 @@ from pltfrms.model.services.container import Adopted, Behind, Container
 from pltfrms.model.services.hooks import InstanceHook
 from pltfrms.model.services.names import ZoneUse
 from pltfrms.model.services.outgoing import EVERYTHING, Egress
+from pltfrms.model.services.parts import StoreUse
 from pltfrms.model.services.probes import ProbeDns, ProbeHttp, ProbeTls, ProbeUdp
 from pltfrms.model.services.roles import RolePrefixes, role_prefixes
 from pltfrms.model.services.secrets import SecretUse
@@ -17,8 +18,6 @@ from pltfrms.model.services.storage import IoLimits, Storage
 
 GROUP = "group"
 """The name of the label that has a field of its own."""
-
-
 CLIENT_INTERNET = "internet"
 """As a client: who is neither a machine nor an instance of ours."""
 CLIENT_SERVICE = "service:"
@@ -119,6 +118,8 @@ class Run:
     """Limits where they can be set; None: none."""
     elsewhere: tuple[Behind, ...] = ()
     """Of what is adopted; empty: it is in the node's own network namespace."""
+    store: StoreUse | None = None
+    """Which part of the store its instances may use; None: none."""
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -247,8 +248,7 @@ class ServiceSpec:
     weight: int = 10
     """ECMP weight of one instance, 1..64."""
     drain_ms: int = 30_000
-    """Longest time that an instance which is to go keeps serving the connections it has; it
-    goes as soon as there are none."""
+    """How long an instance that is to go serves the connections it has, if any are left."""
     ports: tuple[str, ...] = ()
     """What it listens on, such as `80/tcp`: on its addresses nothing else answers. Empty: it is
     not said, and everything does."""

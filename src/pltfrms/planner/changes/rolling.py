@@ -26,7 +26,7 @@ from pltfrms.planner.placement.roles import sites_of_holders
 _LATER: Final = frozenset(
     (
         *("container", "found", "grace_max_ms", "only_announces", "secrets"),
-        *("binary", "modes", "zones", "peers_signal", "io"),
+        *("binary", "modes", "zones", "peers_signal", "io", "store"),
         *("http", "tls", "udp", "dns", "grpc_service", "adopted", "epoch", "elsewhere"),
     )
 )

@@ -17,6 +17,7 @@ from pltfrms.model.identity.words import (
     machine_of,
 )
 from pltfrms.model.network.topology import Platform, Role
+from pltfrms.planner.identity.roles import PART_QUESTIONS
 
 _ANYBODY: Final = frozenset(
     {
@@ -28,6 +29,7 @@ _ANYBODY: Final = frozenset(
         ("POST", "/v1/identity/return"),
         ("GET", "/v1/login"),
         ("POST", "/v1/login"),
+        *PART_QUESTIONS,
     }
 )
 _MACHINES: Final = frozenset(

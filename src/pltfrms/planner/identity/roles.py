@@ -44,6 +44,21 @@ class Known(StrEnum):
     """Of this machine: nobody can keep him from anything, so he is written down."""
 
 
+PART_QUESTIONS: Final = (
+    ("GET", "/version"),
+    ("POST", "/v3/auth/authenticate"),
+    ("POST", "/v3/cluster/member/list"),
+    ("POST", "/v3/kv/deleterange"),
+    ("POST", "/v3/kv/put"),
+    ("POST", "/v3/kv/range"),
+    ("POST", "/v3/kv/txn"),
+    ("POST", "/v3/lease/grant"),
+    ("POST", "/v3/lease/keepalive"),
+    ("POST", "/v3/lease/revoke"),
+    ("POST", "/v3/watch"),
+)
+"""Of instances about their part of the store: the gate knows them by tokens of its own."""
+
 _NEEDS: Final[Mapping[tuple[str, str], Need]] = {
     ("GET", "/healthz"): Need.ANYBODY,
     ("GET", "/readyz"): Need.ANYBODY,
@@ -53,6 +68,7 @@ _NEEDS: Final[Mapping[tuple[str, str], Need]] = {
     ("POST", "/v1/identity/join"): Need.ANYBODY,
     ("POST", "/v1/identity/nonce"): Need.ANYBODY,
     ("POST", "/v1/identity/return"): Need.ANYBODY,
+    **dict.fromkeys(PART_QUESTIONS, Need.ANYBODY),
     ("GET", "/v1/identity/store"): Need.MACHINE,
     ("GET", "/v1/identity/secrets"): Need.MACHINE,
     ("POST", "/v1/identity/renewal"): Need.MACHINE,

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from pltfrms.model.services.container import Adopted, Behind, Container
 from pltfrms.model.services.names import ZoneUse
+from pltfrms.model.services.parts import StoreUse
 from pltfrms.model.services.secrets import OnChange, SecretUse
 from pltfrms.model.services.service import Run
 from pltfrms.model.services.storage import IoLimits
@@ -19,6 +20,7 @@ _OF_OURS = (
     "secrets",
     "zones",
     "peers_signal",
+    "store",
     "cpu",
     "memory",
     "io",
@@ -63,6 +65,7 @@ def build_run(shape: RunShape) -> tuple[Run, list[Finding]]:
         ),
         zones=_zones(shape.zones),
         peers_signal=shape.peers_signal,
+        store=None if shape.store is None else StoreUse(secret=shape.store.secret),
         io=_io(shape.io),
     )
     return run, list(_findings(shape))

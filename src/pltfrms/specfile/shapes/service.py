@@ -107,6 +107,13 @@ class ZonesShape(Shape):
     """Further name servers, beside the service itself, such as a secondary elsewhere."""
 
 
+class StoreShape(Shape):
+    """A part of the platform's store, for programs that elect a primary by etcd."""
+
+    secret: str
+    """Which of the `secrets` is the password. The user is the name of the service."""
+
+
 class IoShape(Shape):
     """What an instance may do to the disk that its node keeps its state on, in a second."""
 
@@ -206,6 +213,9 @@ class RunShape(Shape):
     peers_signal: Annotated[str, *one_of("HUP", "USR1", "USR2")] = said()
     """With volumes: which signal (HUP, USR1 or USR2) an instance gets when its `peers.json` is
     another one. By default none."""
+    store: StoreShape | None = None
+    """A part of the platform's store, as of etcd: {secret: db-store}. Where and how it is asked
+    is in `store.json` in the working directory, and whom to believe in `store-roots.pem`."""
     cpu: float = _RUN.cpu
     """Cores promised to one instance."""
     memory: Bytes = default(_RUN.memory_bytes, f"{_RUN.memory_bytes // _MIB}MiB")

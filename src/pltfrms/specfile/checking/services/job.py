@@ -70,6 +70,9 @@ def _check_kind(spec: JobSpec) -> Iterator[Finding]:
     if spec.run.zones is not None:
         what = "a job answers no names"
         yield Finding(("run", "zones"), what, "leave it out")
+    if spec.run.store is not None:
+        what = "a job has no part of the store"
+        yield Finding(("run", "store"), what, "leave it out")
 
 
 def _check_times(spec: JobSpec) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from pltfrms.model.services.references import referred
 from pltfrms.model.services.service import Run
 from pltfrms.model.services.storage import IoLimits
 from pltfrms.specfile.checking.services.container import container_findings
-from pltfrms.specfile.checking.services.secrets import secret_findings
+from pltfrms.specfile.checking.services.secrets import secret_findings, store_findings
 from pltfrms.specfile.checking.services.variables import words_of
 from pltfrms.specfile.findings import Finding, Where, check_cores, nearest
 
@@ -72,6 +72,7 @@ def check_run(
             yield Finding(where, f"{name!r} is not the name of a variable")
         yield from _check_text(where, text, known)
     yield from secret_findings(run)
+    yield from store_findings(run)
     yield from _check_variables_of(run)
 
 

@@ -4,9 +4,15 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Final
 
-from pltfrms.model.services.secrets import SECRETS_DIRECTORY, SecretUse, is_secret_name
+from pltfrms.model.services.parts import ROOTS_FILE, STORE_FILE
+from pltfrms.model.services.secrets import (
+    SECRETS_DIRECTORY,
+    OnChange,
+    SecretUse,
+    is_secret_name,
+)
 from pltfrms.model.services.service import Run
-from pltfrms.specfile.findings import Finding
+from pltfrms.specfile.findings import Finding, nearest
 
 _LONGEST_NAME: Final = 255
 _MOST: Final = 100
@@ -36,6 +42,24 @@ def secret_findings(run: Run) -> Iterator[Finding]:
         yield from _covered(run)
     if sum(use.registry for use in run.secrets) > 1:
         yield Finding(here, "two are for the registry of one image", "have one")
+
+
+def store_findings(run: Run) -> Iterator[Finding]:
+    """Yield what is wrong with how instances use their part of the store."""
+    if run.store is None:
+        return
+    where, name = ("run", "store", "secret"), run.store.secret
+    use = next((each for each in run.secrets if each.name == name), None)
+    if use is None:
+        what = f"{name[:70]!r} is not among the secrets of its instances"
+        yield Finding(where, what, nearest(name, [each.name for each in run.secrets]))
+    elif use.registry or use.on_change is not OnChange.RESTART:
+        what = f"instances must start anew with another value of {name}: it lets them in"
+        yield Finding(where, what, "on_change: restart, and no registry")
+    for file, _ in (*run.files, *run.binary):
+        if file.partition("/")[0] in {STORE_FILE, ROOTS_FILE}:
+            what = f"{file} is what pltfrms writes there, for who has a part of the store"
+            yield Finding(("run", "files", file), what, "give it another name")
 
 
 def _check_registry(run: Run, use: SecretUse) -> Iterator[Finding]:

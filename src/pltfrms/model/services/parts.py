@@ -1,0 +1,53 @@
+"""A part of the platform's store that the instances of one service may use.
+
+It is asked at the gates: the controllers, which answer as etcd would.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from pltfrms.model.identity.words import machine_server_name
+from pltfrms.model.network.topology import CONTROLLER_PORT, Machine, Platform
+
+PARTS: Final = "/pltfrms-parts/"
+"""Below it are all parts, each by the name of its service. Backups have none of it."""
+PART_LEASES: Final = "/pltfrms-part-leases/"
+"""Below it is, by service and number, which lease is of which part; each key has that lease."""
+STORE_FILE: Final = "store.json"
+"""Where the part of an instance is, in its directory; of a container, in /run/pltfrms."""
+ROOTS_FILE: Final = "store-roots.pem"
+"""Whom it believes there, where controllers answer by TLS."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreUse:
+    """How the instances of a service use its part of the store."""
+
+    secret: str
+    """Its value is the password; one of those that the instances are given."""
+
+
+def part_of(service: str) -> str:
+    """Return what all keys of a service's part begin with."""
+    return f"{PARTS}{service}/"
+
+
+def leases_of(service: str) -> str:
+    """Return below which key the leases of a part are noted."""
+    return f"{PART_LEASES}{service}/"
+
+
+def gate_of(platform: Platform, controller: Machine, *, secure: bool) -> str:
+    """Return host and port at which a controller is asked; by TLS under its name there."""
+    if secure:
+        return f"{machine_server_name(platform.name, controller.name)}:{CONTROLLER_PORT}"
+    return f"[{platform.loopback6(controller)}]:{CONTROLLER_PORT}"
+
+
+def gate_hosts(platform: Platform, controllers: Iterable[Machine]) -> tuple[str, ...]:
+    """Return the lines of a hosts file by which instances find these gates."""
+    return tuple(
+        f"{platform.loopback6(each)} {machine_server_name(platform.name, each.name)}"
+        for each in controllers
+    )

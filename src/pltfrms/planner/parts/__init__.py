@@ -1,0 +1,1 @@
+"""What a service may ask of its part of the store."""

@@ -1,0 +1,115 @@
+"""How much services may write through one gate, in time."""
+
+import asyncio
+import base64
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from pltfrms.controller.asked.part_room import PartRoom
+from pltfrms.planner.parts.questions import Asked
+from pltfrms.planner.parts.refusals import PartError
+from pltfrms.planner.parts.room import (
+    BYTES_MAX,
+    BYTES_OF_ALL_PER_SECOND,
+    BYTES_PER_SECOND,
+    CHANGES_OF_ALL_PER_SECOND,
+    CHANGES_PER_SECOND,
+)
+
+LONG = 1000.0
+
+
+class Store:
+    """Has some keys, and counts how often it is looked at."""
+
+    def __init__(self) -> None:
+        self.keys: dict[bytes, bytes] = {}
+        self.looks = 0
+
+    async def ask(
+        self, path: str, _question: Mapping[str, Any], *, repeatable: bool
+    ) -> Mapping[str, Any]:
+        assert (path, repeatable) == ("/v3/kv/range", True)
+        self.looks += 1
+        rows = self.keys.items()
+        return {"kvs": [{"key": b64(key), "value": b64(value)} for key, value in rows]}
+
+    def watch(self, question: Mapping[str, Any]) -> AsyncGenerator[Mapping[str, Any]]:
+        raise NotImplementedError
+
+
+class Scene:
+    def __init__(self, gates: int = 1) -> None:
+        self.now = 0.0
+        self.store = Store()
+        self.room = PartRoom(self.store, lambda: self.now, lambda: gates)
+
+    def write(self, service: str, size: int = 1, keys: Sequence[bytes] = (b"a",)) -> bool:
+        asked = Asked(puts=[(key, size) for key in keys])
+        try:
+            asyncio.run(self.room.take(service, asked))
+        except PartError:
+            return False
+        self.room.wrote(service, asked.puts)
+        return True
+
+    def delete(self, service: str) -> bool:
+        try:
+            asyncio.run(self.room.take(service, Asked(deletes=True)))
+        except PartError:
+            return False
+        return True
+
+
+def b64(raw: bytes) -> str:
+    return base64.b64encode(raw).decode()
+
+
+@pytest.mark.parametrize("gates", [1, 4])
+def test_a_part_changes_so_often_at_all_gates_together(gates: int) -> None:
+    scene = Scene(gates)
+    first = sum(scene.delete("db") for _ in range(2 * CHANGES_PER_SECOND))
+    assert first == CHANGES_PER_SECOND // gates
+    assert scene.delete("db-2")
+    scene.now += 0.5
+    later = sum(scene.delete("db") for _ in range(2 * CHANGES_PER_SECOND))
+    assert later == pytest.approx(CHANGES_PER_SECOND / gates / 2, abs=1)
+
+
+def test_all_parts_together_change_so_often() -> None:
+    scene = Scene()
+    done = sum(scene.delete(f"db-{number % 20}") for number in range(2000))
+    assert done == CHANGES_OF_ALL_PER_SECOND
+
+
+def test_what_is_written_is_history_and_comes_at_a_pace() -> None:
+    scene = Scene()
+    large = BYTES_MAX // 4
+    assert [scene.write("db", large) for _ in range(5)] == [True] * 4 + [False]
+    scene.now += large / BYTES_PER_SECOND
+    assert [scene.write("db", large) for _ in range(2)] == [True, False]
+    scene.now += LONG
+    assert sum(scene.write(f"db-{number}", large) for number in range(20)) == (
+        BYTES_OF_ALL_PER_SECOND // large
+    )
+
+
+def test_a_part_is_looked_at_now_and_then_and_before_it_is_called_full() -> None:
+    scene = Scene()
+    assert scene.write("db")
+    assert scene.write("db")
+    assert scene.store.looks == 1
+    scene.now += 2.0
+    assert scene.write("db")
+    assert scene.store.looks == 2
+    many = [f"k{number}".encode() for number in range(255)]
+    assert scene.write("db", keys=many)
+    assert scene.store.looks == 2
+    assert scene.write("db", keys=[b"one more"])  # the store has none of them any more
+    assert scene.store.looks == 3
+    scene.store.keys = dict.fromkeys([*many, b"a"], b"x")
+    scene.now += 2.0
+    assert not scene.write("db", keys=[b"one more"])
+    assert scene.write("db", keys=[b"k7"])
