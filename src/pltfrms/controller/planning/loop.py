@@ -24,7 +24,7 @@ from pltfrms.controller.planning.deciding import Deciding
 from pltfrms.controller.planning.insisting import GIVE_WAY_SECONDS, Insisting, nobody_waits
 from pltfrms.controller.planning.jobs import Jobs
 from pltfrms.controller.planning.rolling import commit_rollouts
-from pltfrms.controller.planning.tidying import forget_machines, keep_volumes
+from pltfrms.controller.planning.tidying import forget_machines, forget_parts, keep_volumes
 from pltfrms.controller.records.journal import MACHINE_IN_CONTACT, EventLog
 from pltfrms.controller.records.state import (
     NUMBERS,
@@ -227,6 +227,7 @@ class Controller:
         snapshot = self.view.snapshot()
         if pruned:
             await forget_machines(self.store, snapshot)
+            await forget_parts(self.store, snapshot)
         if not stored.unread and await self._tidy(snapshot, pruned=pruned):
             return 0.0
         plan = await self._sound_plan(snapshot)

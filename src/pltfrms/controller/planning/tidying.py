@@ -1,4 +1,4 @@
-"""What a controller does beside plans: forget machines, let replicas have what they are on."""
+"""What a controller does beside plans: forget what nobody needs, and keep volumes."""
 
 from dataclasses import replace
 
@@ -15,8 +15,9 @@ from pltfrms.drivers.store.ports import Delete, Put, Store
 from pltfrms.drivers.store.transaction import MAX_OPERATIONS
 from pltfrms.model.running.state import Snapshot
 from pltfrms.model.running.volumes import Volume
+from pltfrms.model.services.parts import PARTS
 from pltfrms.planner.changes.volumes import made_now, taken_back
-from pltfrms.planner.upkeep.forgetting import unneeded_machines
+from pltfrms.planner.upkeep.forgetting import unneeded_keys, unneeded_machines
 
 _MOST_VOLUMES = MAX_OPERATIONS // 2 - 1
 """Of one transaction; each is two writes."""
@@ -31,6 +32,16 @@ async def forget_machines(store: Store, snapshot: Snapshot) -> None:
     unneeded = unneeded_machines(snapshot, written_at)[: MAX_OPERATIONS - 1]
     writes = [Delete(key=status_key(name)) for name in unneeded]
     if writes:
+        await store.commit(writes, (unchanged_since(snapshot.revision),))
+
+
+async def forget_parts(store: Store, snapshot: Snapshot) -> None:
+    """Forget what services had in the store that have no part there any more."""
+    listing = await store.list(PARTS)
+    unneeded = unneeded_keys(snapshot.services, [entry.key for entry in listing.entries])
+    for at in range(0, len(unneeded), MAX_OPERATIONS - 1):
+        some = unneeded[at : at + MAX_OPERATIONS - 1]
+        writes = [Delete(key=key) for key in some]
         await store.commit(writes, (unchanged_since(snapshot.revision),))
 
 

@@ -1,11 +1,13 @@
-"""What of the store may be forgotten: machines that left the platform, deleted volumes."""
+"""What of the store may be forgotten: machines that left, deleted volumes, parts of nobody."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from pltfrms.model.network.topology import Role
 from pltfrms.model.running.state import Contact, Snapshot
 from pltfrms.model.running.volumes import VolumeState
+from pltfrms.model.services.parts import PARTS, part_of
+from pltfrms.model.services.service import Service
 
 KEPT_MACHINES: Final = 100
 """Machines that left the platform with instances, and of which it is still known how they were:
@@ -24,6 +26,18 @@ def unneeded_machines(snapshot: Snapshot, written_at: Mapping[str, int]) -> tupl
     busy = [name for name in left if snapshot.statuses[name].instances]
     newest = sorted(busy, key=lambda name: (-written_at.get(name, 0), name))[:KEPT_MACHINES]
     return tuple(sorted(left - set(newest)))
+
+
+def unneeded_keys(services: Mapping[str, Service], keys: Iterable[str]) -> tuple[str, ...]:
+    """Return those keys that are in the part of no service, as it is or may go back to."""
+    specs = [each.spec for each in services.values()]
+    specs += [each.before.spec for each in services.values() if each.before]
+    kept = {part_of(spec.name) for spec in specs if spec.run.store is not None}
+    return tuple(key for key in keys if part_of(_owner(key)) not in kept)
+
+
+def _owner(key: str) -> str:
+    return key.removeprefix(PARTS).partition("/")[0]
 
 
 def deleted_volumes(snapshot: Snapshot, *, made: bool = False) -> tuple[str, ...]:
