@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pltfrms.controller.asked.part_room import PartRoom
-from pltfrms.planner.parts.questions import Asked
+from pltfrms.planner.parts.questions import PartQuestion
 from pltfrms.planner.parts.refusals import PartError
 from pltfrms.planner.parts.room import (
     BYTES_MAX,
@@ -47,7 +47,7 @@ class Scene:
         self.room = PartRoom(self.store, lambda: self.now, lambda: gates)
 
     def write(self, service: str, size: int = 1, keys: Sequence[bytes] = (b"a",)) -> bool:
-        asked = Asked(puts=[(key, size) for key in keys])
+        asked = PartQuestion(puts=[(key, size) for key in keys])
         try:
             asyncio.run(self.room.take(service, asked))
         except PartError:
@@ -57,7 +57,7 @@ class Scene:
 
     def delete(self, service: str) -> bool:
         try:
-            asyncio.run(self.room.take(service, Asked(deletes=True)))
+            asyncio.run(self.room.take(service, PartQuestion(deletes=True)))
         except PartError:
             return False
         return True

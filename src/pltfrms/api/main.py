@@ -45,6 +45,7 @@ from pltfrms.drivers.ports import Directories
 from pltfrms.drivers.sealing import CONTROLLERS_KEYS, KeyFile
 from pltfrms.drivers.store.etcd import EtcdStore
 from pltfrms.drivers.store.members import EtcdMembers
+from pltfrms.drivers.store.ports import Gateway
 from pltfrms.errors import PltfrmsError
 from pltfrms.model.network.topology import CONTROLLER_PORT, Platform
 from pltfrms.render.etcd import etcd_endpoints
@@ -134,8 +135,7 @@ async def _serve(platform: Platform, name: str, directories: Directories) -> Non
     )
     known = _identity(controller, directories, jitter)
     origins = OriginClient(tls=known.end if known else None)
-    parts = PartsDesk(controller, gateway, secure=known is not None)
-    server = _make_server(Operations(controller, origins), known, parts)
+    server = _make_server(Operations(controller, origins), known, gateway)
     address = str(platform.loopback6(platform.machine(name)))
     with _stopped_by_signals(server), _unix_socket(directories.runtime / SOCKET_NAME) as local:
         loop = asyncio.create_task(_run(controller, known))
@@ -243,13 +243,14 @@ async def _answer(server: Server, address: str, local: socket.socket) -> None:
 
 
 def _make_server(
-    operations: Operations, known: ControllerIdentity | None, parts: PartsDesk
+    operations: Operations, known: ControllerIdentity | None, gateway: Gateway
 ) -> Server:
     doors = doors_of(operations, allow_descriptors())
     glass = GlassClient(tls=known.end if known else None)
     runner = CommandClient(known.end if known else None)
     app = make_app(operations, glass, SshSignatures(), doors, known, runner)
-    add_part_routes(app, parts)
+    secure = known is not None
+    add_part_routes(app, PartsDesk(operations.controller, gateway, secure=secure))
     config = uvicorn.Config(
         app,
         http=bounded_by(doors.connections),

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pltfrms.planner.parts.questions import Asked, Questions, lease_of, ttl_of
+from pltfrms.planner.parts.questions import PartJudge, PartQuestion, lease_of, ttl_of
 from pltfrms.planner.parts.refusals import PartError
 
-OURS = Questions("db")
+OURS = PartJudge("db")
 BEGIN = b"/pltfrms-parts/db/"
 NAMES = (
     b"",
@@ -161,7 +161,7 @@ def test_whatever_is_said_is_answered(said: object) -> None:
 def test_what_is_asked_is_what_was_said() -> None:
     """As Patroni says it, which is all that there must be."""
     place = {"key": b64(BEGIN + b"leader"), "range_end": b64(BEGIN + b"leadf")}
-    assert OURS.range(place | {"serializable": True}) == Asked(
+    assert OURS.range(place | {"serializable": True}) == PartQuestion(
         question=place | {"serializable": True}
     )
     compare = {"key": place["key"], "target": "MOD", "mod_revision": "7"}

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from pltfrms.drivers.store.ports import Gateway
 from pltfrms.model.services.parts import part_of
-from pltfrms.planner.parts.questions import Asked
+from pltfrms.planner.parts.questions import PartQuestion
 from pltfrms.planner.parts.refusals import EXHAUSTED, PartError
 from pltfrms.planner.parts.room import (
     BYTES_MAX,
@@ -46,7 +46,7 @@ class PartRoom:
         self._paces: dict[str, _Pace] = {}
         self._known: dict[str, tuple[float, Mapping[bytes, int]]] = {}
 
-    async def take(self, service: str, asked: Asked) -> None:
+    async def take(self, service: str, asked: PartQuestion) -> None:
         """Take what a question would write.
 
         Raises:

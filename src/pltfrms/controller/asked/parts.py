@@ -15,8 +15,8 @@ from pltfrms.model.network.topology import Platform, Role
 from pltfrms.model.services.parts import gate_of
 from pltfrms.model.services.service import Service, ServiceSpec
 from pltfrms.planner.parts.questions import (
-    Asked,
-    Questions,
+    PartJudge,
+    PartQuestion,
     lease_of,
     login_of,
     nothing_of,
@@ -103,22 +103,22 @@ class PartsDesk:
 
     async def range(self, service: str, said: object) -> Mapping[str, Any]:
         """Answer `kv/range`."""
-        asked = Questions(service).range(said)
+        asked = PartJudge(service).range(said)
         return await self._gateway.ask("/v3/kv/range", asked.question, repeatable=True)
 
     async def put(self, service: str, said: object) -> Mapping[str, Any]:
         """Answer `kv/put`."""
-        return await self._change(service, "put", Questions(service).put(said))
+        return await self._change(service, "put", PartJudge(service).put(said))
 
     async def delete_range(self, service: str, said: object) -> Mapping[str, Any]:
         """Answer `kv/deleterange`."""
-        return await self._change(service, "deleterange", Questions(service).delete_range(said))
+        return await self._change(service, "deleterange", PartJudge(service).delete_range(said))
 
     async def txn(self, service: str, said: object) -> Mapping[str, Any]:
         """Answer `kv/txn`."""
-        return await self._change(service, "txn", Questions(service).txn(said))
+        return await self._change(service, "txn", PartJudge(service).txn(said))
 
-    async def _change(self, service: str, what: str, asked: Asked) -> Mapping[str, Any]:
+    async def _change(self, service: str, what: str, asked: PartQuestion) -> Mapping[str, Any]:
         for lease in asked.leases:
             if not await self._leases.has(service, lease):
                 raise PartError(NOT_FOUND, LEASE_NOT_FOUND)
@@ -147,7 +147,7 @@ class PartsDesk:
         """Answer `lease/grant`."""
         ttl_seconds = ttl_of(said)
         self._require_free()
-        await self._room.take(service, Asked())
+        await self._room.take(service, PartQuestion())
         return await self._leases.grant(service, ttl_seconds)
 
     async def keep_alive(self, service: str, said: object) -> Mapping[str, Any]:
@@ -159,7 +159,7 @@ class PartsDesk:
         lease = lease_of(said)
         if not await self._leases.has(service, lease):
             raise PartError(NOT_FOUND, LEASE_NOT_FOUND)
-        await self._room.take(service, Asked())
+        await self._room.take(service, PartQuestion())
         return await self._leases.revoke(lease)
 
     # ---- what lasts, and what is known of all -----------------------------------------------
@@ -167,7 +167,7 @@ class PartsDesk:
     async def watch(self, token: str, said: object) -> AsyncGenerator[Mapping[str, Any]]:
         """Yield the answers to `watch`, as long as the token is valid."""
         service = self.who(token)
-        asked = Questions(service).watch(said)
+        asked = PartJudge(service).watch(said)
         if self._watches[service] >= WATCHES_MAX:
             raise PartError(EXHAUSTED, f"a part has at most {WATCHES_MAX} watches")
         self._watches[service] += 1

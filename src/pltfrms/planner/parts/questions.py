@@ -33,7 +33,7 @@ _FORBIDDEN: Final = "etcdserver: permission denied"
 
 
 @dataclass(slots=True)
-class Asked:
+class PartQuestion:
     """A question as it may be asked, and what it would do."""
 
     question: dict[str, Any] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class Asked:
         return self.deletes or bool(self.puts)
 
 
-class Questions:
+class PartJudge:
     """Judges the questions of one service."""
 
     def __init__(self, service: str) -> None:
@@ -57,27 +57,27 @@ class Questions:
         self._begin = part_of(service).encode()
         self._end = self._begin[:-1] + bytes([self._begin[-1] + 1])
 
-    def range(self, said: object) -> Asked:
+    def range(self, said: object) -> PartQuestion:
         """Judge `kv/range`; PartError."""
         return self._whole(self._range, said)
 
-    def put(self, said: object) -> Asked:
+    def put(self, said: object) -> PartQuestion:
         """Judge `kv/put`; PartError."""
         return self._whole(self._put, said)
 
-    def delete_range(self, said: object) -> Asked:
+    def delete_range(self, said: object) -> PartQuestion:
         """Judge `kv/deleterange`; PartError."""
         return self._whole(self._delete, said)
 
-    def txn(self, said: object) -> Asked:
+    def txn(self, said: object) -> PartQuestion:
         """Judge `kv/txn`, with every branch of it; PartError."""
         return self._whole(self._txn, said)
 
-    def watch(self, said: object) -> Asked:
+    def watch(self, said: object) -> PartQuestion:
         """Judge `watch`; PartError."""
         request = _fields(said, "create_request")
         words = _fields(request.get("create_request"), *_WATCH)
-        asked = Asked()
+        asked = PartQuestion()
         question = self._place(words) | _numbers(words, "start_revision")
         question |= _switches(words, "progress_notify", "prev_kv")
         if filters := _list(words, "filters"):
@@ -87,17 +87,19 @@ class Questions:
 
     # ---- parts of a question ---------------------------------------------------------------
 
-    def _whole(self, judge: Callable[[object, Asked], dict[str, Any]], said: object) -> Asked:
-        asked = Asked()
+    def _whole(
+        self, judge: Callable[[object, PartQuestion], dict[str, Any]], said: object
+    ) -> PartQuestion:
+        asked = PartQuestion()
         asked.question = judge(said, asked)
         return asked
 
-    def _range(self, said: object, _asked: Asked) -> dict[str, Any]:
+    def _range(self, said: object, _asked: PartQuestion) -> dict[str, Any]:
         words = _fields(said, "key", "range_end", *_RANGE_NUMBERS, *_RANGE_SWITCHES)
         numbers, switches = _numbers(words, *_RANGE_NUMBERS), _switches(words, *_RANGE_SWITCHES)
         return self._place(words) | numbers | switches
 
-    def _put(self, said: object, asked: Asked) -> dict[str, Any]:
+    def _put(self, said: object, asked: PartQuestion) -> dict[str, Any]:
         words = _fields(said, "key", "value", "lease", "prev_kv")
         key, value = self._key(words), _bytes(words, "value", VALUE_BYTES_MAX)
         question = {"key": _text(key), "value": _text(value)}
@@ -107,17 +109,17 @@ class Questions:
         asked.puts.append((key, len(key) + len(value)))
         return question | _switches(words, "prev_kv")
 
-    def _delete(self, said: object, asked: Asked) -> dict[str, Any]:
+    def _delete(self, said: object, asked: PartQuestion) -> dict[str, Any]:
         words = _fields(said, "key", "range_end", "prev_kv")
         asked.deletes = True
         return self._place(words) | _switches(words, "prev_kv")
 
-    def _txn(self, said: object, asked: Asked) -> dict[str, Any]:
+    def _txn(self, said: object, asked: PartQuestion) -> dict[str, Any]:
         counted = _Counted()
         return self._branches(said, asked, counted, 1)
 
     def _branches(
-        self, said: object, asked: Asked, counted: "_Counted", depth: int
+        self, said: object, asked: PartQuestion, counted: "_Counted", depth: int
     ) -> dict[str, Any]:
         words = _fields(said, "compare", "success", "failure")
         if depth > _DEPTH_MAX:
@@ -135,7 +137,7 @@ class Questions:
         }
 
     def _operation(
-        self, said: object, asked: Asked, counted: "_Counted", depth: int
+        self, said: object, asked: PartQuestion, counted: "_Counted", depth: int
     ) -> dict[str, Any]:
         words = _fields(said, *_OPERATIONS, "request_txn")
         if len(words) != 1:
