@@ -4,7 +4,8 @@ import json
 
 from pltfrms.model.network.controllers import controllers_for
 from pltfrms.model.network.topology import Platform
-from pltfrms.model.services.parts import ROOTS_FILE, gate_of, part_of
+from pltfrms.model.services.gates import gate_of
+from pltfrms.model.services.parts import ROOTS_FILE, part_of
 
 
 def render_store_part(platform: Platform, machine: str, service: str, *, secure: bool) -> str:

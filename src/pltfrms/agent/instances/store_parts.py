@@ -13,7 +13,8 @@ from pltfrms.errors import UsageError
 from pltfrms.model.network.controllers import controllers_for
 from pltfrms.model.running.machine import Instance, InstanceSpec
 from pltfrms.model.running.plan import Target
-from pltfrms.model.services.parts import ROOTS_FILE, STORE_FILE, gate_hosts
+from pltfrms.model.services.gates import gate_hosts
+from pltfrms.model.services.parts import ROOTS_FILE, STORE_FILE
 from pltfrms.model.services.service import Service
 from pltfrms.render.store_part import render_store_part
 

@@ -12,7 +12,7 @@ from pltfrms.controller.planning.loop import Controller
 from pltfrms.drivers.store.ports import Gateway
 from pltfrms.errors import UnavailableError
 from pltfrms.model.network.topology import Platform, Role
-from pltfrms.model.services.parts import gate_of
+from pltfrms.model.services.gates import gate_of
 from pltfrms.model.services.service import Service, ServiceSpec
 from pltfrms.planner.parts.questions import (
     PartJudge,

@@ -1,14 +1,10 @@
 """A part of the platform's store that the instances of one service may use.
 
-It is asked at the gates: the controllers, which answer as etcd would.
+It is asked at the gates (`gates`): the controllers, which answer as etcd would.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
-
-from pltfrms.model.identity.words import machine_server_name
-from pltfrms.model.network.topology import CONTROLLER_PORT, Machine, Platform
 
 PARTS: Final = "/pltfrms-parts/"
 """Below it are all parts, each by the name of its service. Backups have none of it."""
@@ -36,18 +32,3 @@ def part_of(service: str) -> str:
 def leases_of(service: str) -> str:
     """Return below which key the leases of a part are noted."""
     return f"{PART_LEASES}{service}/"
-
-
-def gate_of(platform: Platform, controller: Machine, *, secure: bool) -> str:
-    """Return host and port at which a controller is asked; by TLS under its name there."""
-    if secure:
-        return f"{machine_server_name(platform.name, controller.name)}:{CONTROLLER_PORT}"
-    return f"[{platform.loopback6(controller)}]:{CONTROLLER_PORT}"
-
-
-def gate_hosts(platform: Platform, controllers: Iterable[Machine]) -> tuple[str, ...]:
-    """Return the lines of a hosts file by which instances find these gates."""
-    return tuple(
-        f"{platform.loopback6(each)} {machine_server_name(platform.name, each.name)}"
-        for each in controllers
-    )
