@@ -346,7 +346,7 @@ def test_while_change_follows_change_a_controller_looks_for_half_of_the_time(
         await controller.clock.sleep(0.1)
         return 1.0
 
-    async def something_has_changed(_view: View, _seconds: float) -> None:
+    async def something_has_changed(_view: View, _seconds: float, _seen: int) -> None:
         pass
 
     monkeypatch.setattr(Controller, "cycle", cycle)
@@ -359,6 +359,35 @@ def test_while_change_follows_change_a_controller_looks_for_half_of_the_time(
 
     run_virtual(story())
     assert 49 <= looks <= 51
+
+
+@pytest.mark.parametrize("when", [0.1, 0.3], ids=["while it looks", "while it rests"])
+def test_what_changes_while_a_controller_looks_or_rests_is_looked_at_next(
+    monkeypatch: pytest.MonkeyPatch, when: float
+) -> None:
+    """A look takes 0.2 s here, and the rest as long; without a change it waits for a minute."""
+    began: list[float] = []
+
+    async def cycle(controller: Controller) -> float:
+        began.append(controller.clock.monotonic())
+        await controller.clock.sleep(0.2)
+        return 60.0
+
+    monkeypatch.setattr(Controller, "cycle", cycle)
+
+    async def story() -> None:
+        cluster = Cluster(make_platform({"fra": 1}))
+        next(iter(cluster.seats.values())).start()
+        await cluster.clock.sleep(10)
+        cluster.state.commit((Put(key=service_key("web"), value=b"{"),), ())
+        await cluster.clock.sleep(0.1)  # it looks
+        last = began[-1]
+        await cluster.clock.sleep(last + when - cluster.clock.monotonic())
+        cluster.state.commit((Put(key=service_key("web"), value=b"}"),), ())
+        await cluster.clock.sleep(1.0)
+        assert began[-1] - last == pytest.approx(0.4, abs=0.01)
+
+    run_virtual(story())
 
 
 def steps_of_reading_again(count: int) -> int:

@@ -266,10 +266,13 @@ class View:
             stored = self._reader.read(await self._mirror.newest())
             self._observe(self._clock.monotonic(), stored.leases, stored.statuses)
 
-    async def wait(self, seconds: float) -> None:
-        """Return when the store has changed, or after some time."""
-        revision = self._listing.revision if self._listing else 0
-        await self._mirror.wait(revision, seconds)
+    async def wait(self, seconds: float, seen: int | None = None) -> None:
+        """Return when the store has changed, or after some time.
+
+        Since revision `seen`, or else since it was read last.
+        """
+        read = self._listing.revision if self._listing else 0
+        await self._mirror.wait(read if seen is None else seen, seconds)
 
     async def wait_commit(self, commit: int, seconds: float) -> None:
         """Return when the last commit is another one than `commit`, or after some time."""

@@ -191,7 +191,7 @@ class Controller:
 
     async def _cycles(self) -> None:
         while True:
-            began = self.clock.monotonic()
+            began, seen = self.clock.monotonic(), self.view.revision
             try:
                 pause = await self.cycle()
             except UnavailableError as error:
@@ -203,7 +203,7 @@ class Controller:
             if pause > 0:  # while change follows change, no more than half of the time is ours
                 took = self.clock.monotonic() - began
                 await self.clock.sleep(min(took, CATCH_BREATH_SECONDS_MAX))
-            await self.view.wait(pause * self._random.uniform(0.8, 1.0))
+            await self.view.wait(pause * self._random.uniform(0.8, 1.0), seen)
 
     async def cycle(self) -> float:
         """Look, plan and commit once; return how long nothing needs to be done (seconds).
