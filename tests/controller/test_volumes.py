@@ -1,12 +1,16 @@
 """Volumes with three controllers, one store and agents that obey, in virtual time."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
 from pltfrms.controller.planning.loop import PRUNE_SECONDS
 from pltfrms.controller.records.auditing import Asked
-from pltfrms.errors import ConflictError
+from pltfrms.controller.records.state import commit_mark, volume_key
+from pltfrms.drivers.store.memory import MemoryStore
+from pltfrms.drivers.store.ports import Condition, Delete, Put
+from pltfrms.errors import ConflictError, UnavailableError
 from pltfrms.model.messages.api import Change
 from pltfrms.model.running.volumes import VolumeState
 from pltfrms.model.services.storage import Storage, VolumeSpec
@@ -115,5 +119,39 @@ def test_what_was_given_up_is_taken_back_when_its_node_is_there_after_all() -> N
         assert (volume.state, volume.since_ms, volume.why) == (VolumeState.HELD, 0, "")
         assert node_of(cluster, "db.fra.1@1") == node
         assert len(await told(cluster, "volume taken back")) == 1
+
+    simulate(story)
+
+
+def test_who_loses_against_other_commits_looks_before_it_forgets_a_volume_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What it knows is older than the last commit all the time here."""
+    tries, plain = 0, MemoryStore.commit
+
+    async def counted(
+        store: MemoryStore, writes: Sequence[Put | Delete], conditions: Sequence[Condition] = ()
+    ) -> int | None:
+        nonlocal tries
+        if Delete(key=volume_key("db.fra.1@1")) in writes:
+            tries += 1
+            if tries > 200:
+                raise UnavailableError("in virtual time that would have no end")
+        return await plain(store, writes, conditions)
+
+    async def story(cluster: Cluster) -> None:
+        await begun(cluster)
+        await cluster.until(lambda: cluster.stored().volumes["db.fra.1@1"].made, 20)
+        await cluster.operations.delete("db")
+        await cluster.until(lambda: not cluster.stored().allocations, 10)
+        for seat in cluster.seats.values():
+            seat.store.list_seconds = lambda: 0.2
+        monkeypatch.setattr(MemoryStore, "commit", counted)
+        await cluster.operations.release_volume("db.fra.1@1", ADA, give_up=False)
+        for number in range(200):
+            cluster.state.commit((commit_mark("somebody", number),), ())
+            await cluster.clock.sleep(0.05)
+        assert 1 <= tries <= 50
+        await cluster.until(lambda: "db.fra.1@1" not in cluster.stored().volumes, 20)
 
     simulate(story)

@@ -501,7 +501,7 @@ class Controller:
             writes: list[Put | Delete] = [self._commit_mark()]
             writes += [Delete(key=volume_key(volume)) for volume in gone]
             committed = await self.store.commit(writes, (unchanged_since(snapshot.revision),))
-            await self._wait_until_seen(committed or 0)
+            await self._wait_until_seen(committed or snapshot.revision + 1)
         return bool(gone)
 
     async def _forget_numbers(self, snapshot: Snapshot) -> bool:
