@@ -1,7 +1,8 @@
 """The picture of the platform over HTTP, as `pltfrms.model.messages.picture` documents it.
 
-It is drawn once for all who look, while somebody does: soon after something has changed, and at
-most twice a second. Streams are fed from that by one task; none holds up another.
+It is drawn once for all who look, while somebody does: soon after something has changed, twice
+a second at most while it shows something new, and for no more than a tenth of the time. Streams
+are fed from that by one task; none holds up another.
 """
 
 import asyncio
@@ -37,7 +38,8 @@ READERS_MAX: Final = 200
 _BEHIND_MAX: Final = 64
 """Messages that wait for a reader; who does not take them begins anew."""
 _PAUSE_SECONDS: Final = 0.5
-"""Between two drawings, and two messages of a kind."""
+"""Between two messages of a kind, and two drawings; but what has changed after a drawing that
+had nothing new is drawn at once."""
 _LOOK_SECONDS: Final = 0.1
 """So soon it is seen that something has changed."""
 _IDLE_SECONDS: Final = 1.0
