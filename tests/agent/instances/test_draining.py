@@ -1,5 +1,6 @@
 """A ready instance that is to go keeps the connections it has, for a while."""
 
+import json
 import math
 from dataclasses import replace
 
@@ -7,10 +8,16 @@ import pytest
 
 from pltfrms.agent.instances.drains import DRAINS_FILE
 from pltfrms.agent.instances.runner import SPREAD_SECONDS
+from pltfrms.codec import decode
 from pltfrms.drivers.workload.memory import Behaviour
 from pltfrms.drivers.workload.ports import CONNECTIONS_UNKNOWN
 from pltfrms.model.running.balancer import BalancedService
-from pltfrms.model.running.machine import PROTO_ACTIVE, PROTO_DRAINING, PROTO_REACHABLE
+from pltfrms.model.running.machine import (
+    PROTO_ACTIVE,
+    PROTO_DRAINING,
+    PROTO_REACHABLE,
+    Instance,
+)
 from pltfrms.model.running.plan import Allocation, Target
 from pltfrms.model.running.state import Phase
 from pltfrms.model.services.container import Adopted
@@ -321,6 +328,34 @@ def test_an_agent_that_starts_anew_during_a_stop_lets_it_last_as_its_spec_says()
         async with bench.life(50.0):
             assert set(await bench.workload.running()) == {ONE.id}
             await bench.passes(15.0)
+            assert await bench.workload.running() == {}
+
+    run_virtual(story())
+
+
+def test_what_the_release_before_drained_is_given_the_time_that_its_spec_says() -> None:
+    """No record of that release says how long a stop may last."""
+
+    async def story() -> None:
+        bench = Bench()
+        bench.workload.behave = lambda _: Behaviour(ignores_sigterm=True)
+        run = replace(WEB.spec.run, stop_grace_ms=60_000)
+        slow = replace(WEB, spec=replace(WEB.spec, run=run))
+        async with bench.life():
+            await bench.order(replace(target(1, ONE), services=(slow,)))
+            bench.workload.connect(ONE.id, 1)
+            await bench.order(target(2))
+        one = bench.workload.find((await bench.workload.running())[ONE.id])
+        (drain,) = json.loads(bench.disk.documents[DRAINS_FILE])
+        assert one is not None
+        assert drain["instance"].pop("stop_grace_ms") == one.instance.stop_grace_ms
+        bench.disk.documents[DRAINS_FILE] = json.dumps([drain]).encode()
+        one.instance = decode(Instance, json.dumps(drain["instance"]))
+        bench.workload.connect(ONE.id, 0)
+        async with bench.life(50.0):
+            assert ONE.id in stops(bench)
+            assert set(await bench.workload.running()) == {ONE.id}
+            await bench.passes(20.0)
             assert await bench.workload.running() == {}
 
     run_virtual(story())

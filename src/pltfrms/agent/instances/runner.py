@@ -109,6 +109,7 @@ class Runner:
     def _recall(self, drain: InstanceDrain, now: float) -> None:
         """Go on with what an agent before us began."""
         self.allocation, self.service = drain.allocation, drain.service
+        self._grace_ms = drain.service.spec.run.stop_grace_ms  # records of before say none
         if drain.asked:  # it served, and is to go on until its hooks let it go
             self.health = adopted(now, announced=True, share=self.health.share)
             self._drain = None
