@@ -333,3 +333,62 @@ def test_an_agent_that_starts_anew_goes_on_asking_who_has_not_let_go() -> None:
         assert bench.disk.read(DRAINS_FILE) == b"[]"
 
     run_virtual(story())
+
+
+def test_the_next_agent_asks_on_who_does_not_answer_and_leads_nobody_there() -> None:
+    async def story() -> None:
+        bench, service = Bench(), db(LEAVE)
+        async with bench.life():
+            await bench.order(target(1, service, OLD))
+            bench.workload.hang(OLD.id)
+            await bench.order(target(2, service), 15.0)
+            assert bench.instances[OLD.id].held_up == "leave runs", "as a switchover may"
+            assert await devices(bench.network) == set()
+        async with bench.life(1.0):
+            assert await devices(bench.network) == set()
+            bench.workload.recover(OLD.id)
+            await bench.passes(2.0)
+            assert await devices(bench.network) == {"i1"}
+            assert deeds(bench) == [("start", OLD.id)]
+            await bench.passes(LEAVE.timeout_ms / 1000 + 20)
+            assert deeds(bench) == [("start", OLD.id), ("stop", OLD.id)]
+        assert bench.disk.read(DRAINS_FILE) == b"[]"
+
+    run_virtual(story())
+
+
+def test_who_was_just_found_is_not_ended_for_a_hook_that_fails_before_it_was_probed() -> None:
+    async def story() -> None:
+        bench, service = Bench(), db(LEAVE)
+        async with bench.life():
+            await bench.order(target(1, service, OLD))
+            bench.workload.hang(OLD.id)
+            await bench.order(target(2, service), 15.0)
+            assert bench.instances[OLD.id].phase is Phase.UNHEALTHY
+        bench.workload.recover(OLD.id)
+        bench.workload.unwell = {SAYS_NO, f"{OLD.id} leave"}
+        async with bench.life(5.0):
+            assert bench.instances[OLD.id].phase is Phase.READY
+            assert "leave failed: " in bench.instances[OLD.id].held_up
+            assert deeds(bench) == [("start", OLD.id)]
+
+    run_virtual(story())
+
+
+def test_who_is_wanted_again_when_the_next_agent_starts_is_asked_no_more() -> None:
+    async def story() -> None:
+        bench, service = Bench(), db(LEAVE)
+        bench.workload.unwell = {SAYS_NO, f"{OLD.id} leave"}
+        async with bench.life():
+            await bench.order(target(1, service, OLD))
+            await bench.order(target(2, service))
+            bench.controllers.alive = False
+        bench.controllers.alive = True
+        bench.controllers.latest = target(3, service, OLD)
+        bench.controllers.known = 3
+        async with bench.life(5.0):
+            assert bench.disk.read(DRAINS_FILE) == b"[]"
+            assert bench.instances[OLD.id].held_up == ""
+            assert deeds(bench) == [("start", OLD.id)]
+
+    run_virtual(story())

@@ -14,6 +14,7 @@ from pltfrms.agent.world import World
 from pltfrms.errors import PltfrmsError
 from pltfrms.model.running.machine import Instance
 from pltfrms.model.running.plan import Target
+from pltfrms.model.running.state import Phase
 from pltfrms.model.running.texts import shortened
 from pltfrms.model.running.volumes import VolumeState
 from pltfrms.model.services.hooks import HookMoment, InstanceHook
@@ -85,7 +86,7 @@ class HookKeeper:
         while hook := next((e for e in self._before_end(name) if e.moment not in done), None):
             if await self._run(name, hook):
                 done.add(hook.moment)
-            elif not await self._serves_until_asked_again(name):
+            elif await self._is_ill_before_it_is_asked_again(name):
                 break
 
     def _before_end(self, name: str) -> Iterator[InstanceHook]:
@@ -120,12 +121,13 @@ class HookKeeper:
         runner = self._runners.get(name)
         return runner is not None and runner.ready
 
-    async def _serves_until_asked_again(self, name: str) -> bool:
-        """Wait for the next try; return whether there is one, as its probe goes on."""
+    async def _is_ill_before_it_is_asked_again(self, name: str) -> bool:
+        """Wait for the next try. Who was just found, and not probed, is not known to be ill."""
         clock = self._world.clock
         until = clock.monotonic() + AGAIN_SECONDS
-        while self._serves(name):
-            if clock.monotonic() >= until:
+        while clock.monotonic() < until:
+            runner = self._runners.get(name)
+            if runner is None or runner.health.phase not in {Phase.READY, Phase.STARTING}:
                 return True
             await clock.sleep(_LOOK_SECONDS)
         return False

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, ip_network
 from typing import Final, Protocol
 
 from pltfrms.agent.instances.answering import Answering
@@ -12,7 +12,7 @@ from pltfrms.agent.instances.inquiring import Inquiring
 from pltfrms.agent.instances.measuring import Measuring
 from pltfrms.agent.instances.members import MemberKeeper
 from pltfrms.agent.instances.naming import Naming
-from pltfrms.agent.instances.orders import Order, Surroundings
+from pltfrms.agent.instances.orders import Order, Surroundings, addresses_of
 from pltfrms.agent.instances.refusals import Refusals
 from pltfrms.agent.instances.roles import RoleKeeper
 from pltfrms.agent.instances.routed import MadeOf, routes_of
@@ -352,7 +352,10 @@ class Instances:
             return  # nobody has told us yet what should run: an empty list orders nothing
         wanted = {allocation.id for allocation in target.allocations}
         for name in [name for name in found if name not in wanted]:
-            self._add(Runner(name, self._around, found.pop(name)), tasks)
+            instance = found.pop(name)
+            drain = self._drains.of(instance)
+            runner = self._new_runner(name, instance, drain.service if drain else None)
+            self._add(runner, tasks)
         for name, runner in self._runners.items():
             if name not in wanted:
                 runner.revise(None)
@@ -416,20 +419,25 @@ class Instances:
         runner = self._runners.get(allocation.id)
         if runner is None:
             instance = found.pop(allocation.id, None)
-            device = instance.device if instance else ""
-            prefixes = {str(address.network) for address in order.spec.service_addresses}
-            had = {self._announced.get((prefix, device)) for prefix in prefixes} - {None}
-            runner = Runner(
-                allocation.id,
-                self._around,
-                instance,
-                announced=bool(had),
-                stood_by=had == {PROTO_BACKUP},
-                delay=delay,
-            )
+            runner = self._new_runner(allocation.id, instance, order.service, delay)
             runner.revise(order)
             self._add(runner, tasks)
         return runner
+
+    def _new_runner(
+        self, name: str, found: Instance | None, service: Service | None, delay: float = 0.0
+    ) -> Runner:
+        device = found.device if found else ""
+        prefixes = map(ip_network, addresses_of(service) if service else ())
+        had = {self._announced.get((str(each), device)) for each in prefixes} - {None}
+        return Runner(
+            name,
+            self._around,
+            found,
+            announced=bool(had),
+            stood_by=had == {PROTO_BACKUP},
+            delay=delay,
+        )
 
     def _add(self, runner: Runner, tasks: asyncio.TaskGroup) -> None:
         self._runners[runner.name] = runner

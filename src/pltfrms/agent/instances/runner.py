@@ -102,18 +102,19 @@ class Runner:
         self._probe_by = math.inf
         if found:
             self.health = adopted(now, announced=announced, stood_by=stood_by, share=share)
-        self._drain = surroundings.drains.of(found) if found else None
-        if self._drain is not None:
-            self._recall(self._drain, now)
+        drain = surroundings.drains.of(found) if found else None
+        self._asking = drain if drain and drain.asked else None
+        """Of one whose hooks are run before it ends, however it is meanwhile."""
+        self._drain = None if self._asking else drain
+        self._recall(drain, now)
 
-    def _recall(self, drain: InstanceDrain, now: float) -> None:
+    def _recall(self, drain: InstanceDrain | None, now: float) -> None:
         """Go on with what an agent before us began."""
+        if drain is None:
+            return
         self.allocation, self.service = drain.allocation, drain.service
         self._grace_ms = drain.service.spec.run.stop_grace_ms  # records of before say none
-        if drain.asked:  # it served, and is to go on until its hooks let it go
-            self.health = adopted(now, announced=True, share=self.health.share)
-            self._drain = None
-        else:
+        if not drain.asked:
             self.health = draining(self.health, now, drain.why)
 
     @property
@@ -187,7 +188,7 @@ class Runner:
             await self._retire(instance, "not wanted any more")
         elif order.exact and instance.fingerprint != fingerprint_of(order.spec):
             await self._retire(instance, "what it is started from has changed")
-        elif self._drain is not None:
+        elif self._drain is not None or self._asking is not None:
             await self._call_off()
         elif self._restart_due(order):
             await self._restart(order, instance)
@@ -449,21 +450,25 @@ class Runner:
             await clock.sleep(min(_COUNT_SECONDS, rest))
 
     async def _call_off(self) -> None:
-        self.health = wanted_again(self.health, self._world.clock.monotonic())
+        drained = self._drain is not None
         self._forget_drain()
-        await self._around.settle()
-        self._say("instance ready")
+        if drained:
+            self.health = wanted_again(self.health, self._world.clock.monotonic())
+            await self._around.settle()
+            self._say("instance ready")
 
     def _forget_drain(self) -> None:
-        if self._drain is not None:
-            self._around.drains.forget(self._drain)
-            self._drain = None
+        for drain in (self._drain, self._asking):
+            if drain is not None:
+                self._around.drains.forget(drain)
+        self._drain = self._asking = None
 
     # ---- stopping --------------------------------------------------------------------------
 
     async def _retire(self, instance: Instance, why: str) -> None:
         """Stop an instance that may still be getting traffic."""
-        if self._around.hooks.due(self.name) and not await self._ask(instance, why):
+        asked = self._asking is not None or self._around.hooks.due(self.name)
+        if asked and not await self._ask(instance, why):
             return
         if self.ready or self.standing_by:
             await self._begin_drain(instance, why)
@@ -482,12 +487,13 @@ class Runner:
 
     async def _ask(self, instance: Instance, why: str) -> bool:
         """Run its hooks; return whether it may end. An agent after us asks as well."""
-        memory = replace(self._remembered(instance, why), asked=True)
-        self._around.drains.keep(memory)
+        self._asking = replace(self._remembered(instance, why), asked=True)
+        self._around.drains.keep(self._asking)
         asking = self._around.hooks.run_due(self.name)
-        watching = self._watch(memory.service, instance)
+        watching = self._watch(self._asking.service, instance)
         done = await self._beside(instance, first_done(asking, watching))
-        self._around.drains.forget(memory)  # not if we are ended meanwhile
+        if done:  # not if we are ended meanwhile
+            self._forget_drain()
         return done
 
     async def _watch(self, service: Service, instance: Instance) -> None:
