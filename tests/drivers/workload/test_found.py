@@ -4,18 +4,26 @@ from pathlib import Path
 
 import pytest
 
-from pltfrms.drivers.workload.instance.found import FoundInit, find_init, init_words
+from pltfrms.drivers.workload.instance.found import (
+    FoundInit,
+    find_init,
+    init_environment,
+    init_words,
+)
 from tests.contracts.test_workload import spec
 
 OURS = ("python3", "-I", "-S", "/usr/lib/instance_init.py", "web.fra.1-1")
 
 
-def process(proc: Path, pid: int, levels: str, *words: str, root: str = "/") -> Path:
+def process(
+    proc: Path, pid: int, levels: str, *words: str, root: str = "/", environment: str = ""
+) -> Path:
     directory = proc / str(pid)
     directory.mkdir()
     (directory / "root").symlink_to(root)
     (directory / "status").write_text(f"Name:\tx\nNSpid:\t{levels}\n")
     (directory / "cmdline").write_bytes("".join(f"{word}\0" for word in words).encode())
+    (directory / "environ").write_text(f"PATH=/bin\0{environment}")
     return directory
 
 
@@ -64,7 +72,9 @@ def test_an_init_that_has_another_file_system_there_is_not_ours(
 
 def test_an_init_is_found_by_what_it_is_started_with(tmp_path: Path) -> None:
     words = init_words(spec(), "f00", tmp_path)
-    process(tmp_path, 50, "50\t1", *OURS[:-1], *words)
+    assert len(words) == 4, "the release before would not find one with more"
+    environment = "".join(f"{k}={v}\0" for k, v in init_environment(spec()).items())
+    process(tmp_path, 50, "50\t1", *OURS[:-1], *words, environment=environment)
     found = FoundInit(pid=50, device="i1", fingerprint="f00", stop_grace_ms=300)
     assert find_init(spec().allocation, tmp_path, tmp_path) == found
 
@@ -76,7 +86,7 @@ def test_an_init_is_found_by_what_it_is_started_with(tmp_path: Path) -> None:
         ("50\t7\t1", (*OURS, "i1", "f00")),
         ("50", (*OURS, "i1", "f00")),
         ("50\t1", (*OURS, "i1")),
-        ("50\t1", (*OURS, "i1", "f00", "/", "300", "more")),
+        ("50\t1", (*OURS, "i1", "f00", "/", "more")),
         ("50\t1", ()),
     ],
     ids=[

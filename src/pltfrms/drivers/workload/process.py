@@ -30,7 +30,7 @@ from pltfrms.drivers.workload.disks.volumes import LOCK, Volumes
 from pltfrms.drivers.workload.images.fetched import Image, Images
 from pltfrms.drivers.workload.images.oci import BOX, Binds, box_of
 from pltfrms.drivers.workload.instance import instance_mounts
-from pltfrms.drivers.workload.instance.found import init_words
+from pltfrms.drivers.workload.instance.found import init_environment, init_words
 from pltfrms.drivers.workload.instance.hosts import HostsFiles
 from pltfrms.drivers.workload.instance.init import Init
 from pltfrms.drivers.workload.instance.instance_files import (
@@ -149,7 +149,7 @@ class ProcessRuntime:
             wishes["environment"] = {"PATH": _PATH}
         await asyncio.to_thread(self._files.rotate_log, spec.allocation, self._log_bytes)
         words = init_words(spec, fingerprint_of(spec), self._runtime)
-        init = Init(words, self._files.open_log(spec.allocation))
+        init = Init(words, init_environment(spec), self._files.open_log(spec.allocation))
         try:
             async with asyncio.timeout(_START_TIMEOUT_SECONDS):
                 return await self._start(spec, wishes, init)

@@ -1,6 +1,6 @@
 """Find an instance by its own init, where its record cannot be read."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -10,8 +10,11 @@ INIT: Final = "instance_init.py"
 _FLAGS: Final = ["-I", "-S"]
 _LEVELS: Final = 2
 """Pid namespaces that the init is in, from ours on."""
-_SHAPES: Final = {1, 3, 4, 5}
-"""How many words an init has after its path, by the version of us that started it."""
+_SHAPES: Final = {1, 3, 4}
+"""How many words an init has after its path, by the version of us that started it. With more,
+the version before does not find it: what is new is said in its environment."""
+_GRACE: Final = "PLTFRMS_STOP_GRACE_MS"
+_GRACE_BEFORE_MS: Final = 5000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,14 +25,18 @@ class FoundInit:
     device: str
     """Empty if a version of us started it that did not say so."""
     fingerprint: str
-    stop_grace_ms: int = 5000
+    stop_grace_ms: int = _GRACE_BEFORE_MS
     """As `Instance.stop_grace_ms`, likewise."""
 
 
 def init_words(spec: InstanceSpec, fingerprint: str, runtime: Path) -> tuple[str, ...]:
     """Return what an init does not read, but `find_init` does if the record is lost."""
-    own, grace = str(runtime.absolute()), str(spec.stop_grace_ms)
-    return spec.allocation, spec.device, fingerprint, own, grace
+    return spec.allocation, spec.device, fingerprint, str(runtime.absolute())
+
+
+def init_environment(spec: InstanceSpec) -> dict[str, str]:
+    """Return the rest of it, which versions of us that do not know it pass over."""
+    return {_GRACE: str(spec.stop_grace_ms)}
 
 
 def find_init(allocation: str, runtime: Path, proc: Path = Path("/proc")) -> FoundInit | None:
@@ -49,20 +56,30 @@ def find_init(allocation: str, runtime: Path, proc: Path = Path("/proc")) -> Fou
             words = _words(directory) if _is_first(directory) else []
             if words[:1] != [allocation] or not _is_ours(directory, words, runtime):
                 continue
+            device, fingerprint = words[1:3] or ("", "")
+            return FoundInit(
+                pid=int(directory.name),
+                device=device,
+                fingerprint=fingerprint,
+                stop_grace_ms=_grace_ms(directory),
+            )
         except (FileNotFoundError, ProcessLookupError):  # it has just ended
             continue
-        device, fingerprint = words[1:3] or ("", "")
-        found = FoundInit(pid=int(directory.name), device=device, fingerprint=fingerprint)
-        grace = "".join(words[4:])
-        return replace(found, stop_grace_ms=int(grace)) if grace.isdecimal() else found
     return None
+
+
+def _grace_ms(process: Path) -> int:
+    said = (process / "environ").read_bytes().decode(errors="replace").split("\0")
+    grace = next((each for each in said if each.startswith(f"{_GRACE}=")), "")
+    digits = grace.partition("=")[2]
+    return int(digits) if digits.isdecimal() else _GRACE_BEFORE_MS
 
 
 def _is_ours(process: Path, words: list[str], runtime: Path) -> bool:
     """Return whether it was started with this runtime directory, and sees the same there."""
     own = runtime.absolute()
     theirs = process / "root" / own.relative_to("/")
-    return words[3:4] in ([], [str(own)]) and theirs.samefile(own)
+    return words[3:] in ([], [str(own)]) and theirs.samefile(own)
 
 
 def _is_first(process: Path) -> bool:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Final, cast
 
@@ -19,8 +20,11 @@ _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 class Init:
     """Our end of the conversation with an `instance_init.py`."""
 
-    def __init__(self, words: tuple[str, ...], log: int) -> None:
-        """Start it with these words; what it complains of goes to `log`, which is closed."""
+    def __init__(self, words: tuple[str, ...], more: Mapping[str, str], log: int) -> None:
+        """Start it with these words, and more in its environment.
+
+        What it complains of goes to `log`, which is closed.
+        """
         self.started = False
         self._pidfd = -1
         self._heard = b""
@@ -31,7 +35,7 @@ class Init:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 bufsize=0,
-                env={"PATH": _PATH},
+                env={"PATH": _PATH, **more},
                 start_new_session=True,
             )
         finally:
