@@ -1,5 +1,6 @@
 """What a replica shows to others: made by OpenSSL, by the authority of its service."""
 
+import re
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,6 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 _PATIENCE_S: Final = 60
+_CERTIFICATE: Final = re.compile(r"-----BEGIN (CERTIFICATE)-----[^-]+-----END \1-----")
 _ALWAYS: Final = ("-startdate", "19700101000000Z", "-enddate", "99991231235959Z")
 """No clock that is wrong may keep replicas apart; what ends it is another authority."""
 _SETTINGS: Final = """\
@@ -49,6 +51,11 @@ def make_certificate(authority: Path, service: str, names: Sequence[str]) -> tup
         files = ("-in", asked, "-out", made)
         _openssl("ca", "-config", settings, "-batch", "-notext", *_ALWAYS, *by, *files)
         return key.read_text(), made.read_text()
+
+
+def certificates_in(text: str) -> str:
+    """Return the certificates of a PEM, and no key that is before, between or behind them."""
+    return "".join(f"{each[0]}\n" for each in _CERTIFICATE.finditer(text))
 
 
 def _openssl(*words: str | Path) -> None:

@@ -11,13 +11,12 @@ import sys
 from pathlib import Path
 from typing import Final, NoReturn
 
-from pltfrms_postgres.certificates import make_certificate
+from pltfrms_postgres.certificates import certificates_in, make_certificate
 from pltfrms_postgres.configuration import names_of, replica_configuration
 from pltfrms_postgres.replica import USER, RefusedError, become, read
 
 _AUTHORITY: Final = Path("secrets/authority.pem")
 _WORD: Final = Path("secrets/store")
-_CERTIFICATE: Final = "-----BEGIN CERTIFICATE-----"
 
 
 def main() -> NoReturn:
@@ -46,13 +45,13 @@ def prepare(here: Path, user: pwd.struct_passwd) -> list[str]:
     configuration = replica_configuration(common, policy, peers, store, password)
     authority, home = here / _AUTHORITY, data.parent
     key, own = make_certificate(authority, common["scope"], names_of(peers))
-    _, mark, certificate = authority.read_text().partition(_CERTIFICATE)
+    roots = certificates_in(authority.read_text())
     give(home, user)
     become(user, home)
     for name, text in (
         ("tls/own.key", key),
         ("tls/own.pem", own),
-        ("tls/ca.pem", mark + certificate),
+        ("tls/ca.pem", roots),
         ("run/patroni.json", json.dumps(configuration, indent=1)),
     ):
         write(home / name, text)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pltfrms.drivers.identity.authority import make_store_authority
-from pltfrms_postgres.certificates import make_certificate
+from pltfrms_postgres.certificates import certificates_in, make_certificate
 from pltfrms_postgres.replica import RefusedError
 from pltfrms_postgres.start import check_version, write
 
@@ -35,6 +35,13 @@ def test_a_certificate_is_by_the_authority_and_has_all_names(tmp_path: Path) -> 
     assert "DNS:fra-1.db.acme.internal, IP Address:FD00:0:0:0:0:0:0:1" in text
     check = ("openssl", "verify", "-x509_strict", "-CAfile", ca, own)
     assert subprocess.run(check, check=False, capture_output=True).returncode == 0
+
+
+def test_of_an_authority_members_are_shown_no_key_wherever_it_stands() -> None:
+    made = make_store_authority("acme")
+    key, certificate = made.key.strip(), made.certificate.strip()
+    for text in (f"{key}\n{certificate}\n", f"{certificate}\n{key}", f"{certificate}{key}"):
+        assert certificates_in(text) == f"{certificate}\n"
 
 
 def test_an_authority_that_is_none_is_said(tmp_path: Path) -> None:
