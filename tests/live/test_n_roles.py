@@ -21,15 +21,26 @@ REFUSED = "ConnectionRefusedError"
 STAY_SECONDS = 1.0
 """Edges know of a claim within a tenth of that."""
 _PEERS = "http://127.0.0.1:8008/peers"
-_ASK = (
-    "import socket, sys, urllib.request\n"
-    "if sys.argv[1].startswith('http:'):\n"
-    "    print(urllib.request.urlopen(sys.argv[1], timeout=30).read().decode())\n"
-    "else:\n"
-    "    with socket.create_connection((sys.argv[1], 5432), 30) as one:\n"
-    "        one.sendall(b'who\\n')\n"
-    "        print(one.recv(100).decode())\n"
-)
+_ASK = """\
+import socket, sys, time, urllib.request
+
+def ask(what):
+    if what.startswith("http:"):
+        return urllib.request.urlopen(what, timeout=10).read().decode()
+    with socket.create_connection((what, 5432), 10) as one:
+        one.sendall(b"who\\n")
+        return one.recv(100).decode()
+
+end = time.monotonic() + 30
+while True:
+    try:
+        print(ask(sys.argv[1]))
+        break
+    except OSError:  # routes and names follow who is ready
+        if time.monotonic() > end:
+            raise
+        time.sleep(0.2)
+"""
 _TELL = (
     "import sys, urllib.request\n"
     "urllib.request.urlopen('http://127.0.0.1:8008/epoch/' + sys.argv[1], timeout=30)\n"
