@@ -9,7 +9,7 @@ import pwd
 import subprocess
 import sys
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from pltfrms_postgres.certificates import certificates_in, make_certificate
 from pltfrms_postgres.configuration import names_of, replica_configuration
@@ -38,7 +38,7 @@ def prepare(here: Path, user: pwd.struct_passwd) -> list[str]:
     Nothing in the volume is written as root: who has it could lead that elsewhere.
     """
     common, policy = read(here / "patroni.json"), read(here / "postgres.json")
-    peers, store = read(here / "peers.json"), read(here / "store.json")
+    peers, store = read(here / "peers.json"), store_of(here)
     data, programs = (Path(common["postgresql"][each]) for each in ("data_dir", "bin_dir"))
     check_version(data, programs)
     password = (here / _WORD).read_text().strip()
@@ -56,6 +56,15 @@ def prepare(here: Path, user: pwd.struct_passwd) -> list[str]:
     ):
         write(home / name, text)
     return [sys.executable, "-m", "patroni", str(home / "run" / "patroni.json")]
+
+
+def store_of(here: Path) -> dict[str, Any]:
+    """Return where our part of the store is; Patroni does not run where the file of roots is.
+
+    It is not copied: who is to be believed may change while we run.
+    """
+    store = read(here / "store.json")
+    return store | {"roots": str(here / store["roots"])} if store["roots"] else store
 
 
 def check_version(data: Path, programs: Path) -> None:

@@ -1,15 +1,20 @@
 """What a replica makes for itself before it becomes Patroni."""
 
+import json
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from pltfrms.drivers.identity.authority import make_store_authority
+from pltfrms.model.services.parts import ROOTS_FILE, STORE_FILE
+from pltfrms.render.store_part import render_store_part
+from pltfrms.specfile import load_platform
 from pltfrms_postgres.certificates import certificates_in, make_certificate
 from pltfrms_postgres.replica import RefusedError
-from pltfrms_postgres.start import check_version, write
+from pltfrms_postgres.start import check_version, store_of, write
 
+PLATFORM = load_platform(Path("examples/three-datacenters/platform.yaml"))
 NAMES = ("DNS:fra-1.db.acme.internal", "IP:fd00::1")
 
 
@@ -50,6 +55,13 @@ def test_an_authority_that_is_none_is_said(tmp_path: Path) -> None:
     with pytest.raises(subprocess.CalledProcessError) as caught:
         make_certificate(authority, "db", NAMES)
     assert caught.value.stderr
+
+
+def test_who_is_believed_at_the_store_is_found_from_anywhere(tmp_path: Path) -> None:
+    for secure, roots in ((True, str(tmp_path / ROOTS_FILE)), (False, None)):
+        said = render_store_part(PLATFORM, "fra-n1", "db", secure=secure)
+        (tmp_path / STORE_FILE).write_text(said)
+        assert store_of(tmp_path) == json.loads(said) | {"roots": roots}
 
 
 def test_data_of_another_version_is_not_touched(tmp_path: Path) -> None:
