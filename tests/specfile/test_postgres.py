@@ -1,6 +1,7 @@
 """`postgres:` in a service file: what is written out for it, and every mistake, in its line."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 
 from pltfrms.errors import Problem, SpecError
 from pltfrms.model.network.topology import Platform
+from pltfrms.model.services.hooks import HookMoment
 from pltfrms.model.services.service import ServiceSpec
 from pltfrms.specfile import load_platform, load_service, service_text
 from pltfrms.specfile.load import load_directory
@@ -266,6 +268,41 @@ def test_two_datacenters_without_a_third_place_elect_nobody(
     assert says in problems[0]
     assert "without it there is no majority" in problems[0]
     assert "a third place" in problems[0]
+
+
+@pytest.mark.parametrize(
+    ("replicas", "more", "hands_over"),
+    [
+        ("{per_datacenter: 1}", "", True),
+        ("{per_datacenter: 1}", "  promote: [fra]\n", False),
+        ("{per_datacenter: 2}", "  promote: [fra]\n", True),
+        ("{per_datacenter: 1}", "  promote: [fra, ams]\n", True),
+        ("{fra: 1, ams: 1}", "", True),
+        ("{fra: 1, ams: 1}", "  promote: [fra]\n", False),
+        ("{fra: 2, ams: 1}", "  promote: [fra]\n", True),
+        ("{fra: 1}", "", False),
+        ("{per_datacenter: 1, datacenters: [fra]}", "", False),
+    ],
+)
+def test_who_alone_may_be_primary_hands_over_to_nobody(
+    tmp_path: Path, replicas: str, more: str, hands_over: object
+) -> None:
+    text = TEXT.replace("{per_datacenter: 1}", replicas)
+    text = text.replace("  prefer: [fra, ams]\n", more)
+    spec = load_service(written(tmp_path, text))
+    assert (HookMoment.HAND_OVER in {each.moment for each in spec.hooks}) is hands_over
+    assert not problems_of(written(tmp_path, text), PLATFORM)
+
+
+def test_who_is_alone_on_this_platform_has_to_be_said(tmp_path: Path) -> None:
+    text = EXAMPLE.read_text()
+    for name in ("ams", "lon"):
+        text = re.sub(rf"    nodes:\n(      {name}-n.*\n)+", "", text)
+    path = tmp_path / "platform.yaml"
+    path.write_text(text)
+    alone = TEXT.replace("  prefer: [fra, ams]\n", "")
+    problems = problems_of(written(tmp_path, alone), load_platform(path))
+    assert ["promote: [fra]" in str(each) for each in problems] == [True]
 
 
 def test_strict_with_one_replica_is_refused(tmp_path: Path) -> None:

@@ -83,9 +83,7 @@ def written_out(shape: PostgresServiceShape) -> ServiceShape:
                 path=HOME, size=words.size, lost_after=words.lost_after
             )
         },
-        hooks=HooksShape.model_construct(
-            hand_over=_hook("hand-over", _HAND_OVER_MS), join=_hook("join", _JOIN_MS)
-        ),
+        hooks=_hooks(shape),
     )
 
 
@@ -121,6 +119,26 @@ def _run(service: str, words: PostgresShape) -> RunShape:
         cpu=words.cpu,
         memory=words.memory,
     )
+
+
+def _hooks(shape: PostgresServiceShape) -> HooksShape:
+    """Return its hooks; who alone may be primary could hand over to nobody, for ever."""
+    alone = _electable(shape) == 1
+    return HooksShape.model_construct(
+        hand_over=None if alone else _hook("hand-over", _HAND_OVER_MS),
+        join=_hook("join", _JOIN_MS),
+    )
+
+
+def _electable(shape: PostgresServiceShape) -> int | None:
+    """Return how many replicas may become primary; None: that depends on the platform."""
+    named = shape.replicas.__pydantic_extra__ or {}
+    each = shape.replicas.per_datacenter or 0
+    promote, datacenters = shape.postgres.promote, shape.replicas.datacenters
+    if each and not (promote or datacenters):
+        return None
+    places = {*promote} or {*named, *datacenters}
+    return sum(named.get(name, each) for name in places)
 
 
 def _asked(kind: type[_T], path: str, **said: Any) -> _T:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from pltfrms.model.network.topology import Platform, Role
+from pltfrms.model.services.hooks import HookMoment
 from pltfrms.model.services.replicas import replicas_of
 from pltfrms.model.services.service import ServiceSpec
 from pltfrms.specfile.findings import Finding, Where, check_name, nearest
@@ -111,6 +112,12 @@ def postgres_findings_here(
         what = "with one replica there is no other one to have it: nothing could be written"
         yield Finding((*_HERE, "durability"), what, "have more replicas, or say quorum")
     yield from _check_elections(words, wanted, platform)
+    electable = {name: wanted[name] for name in words.promote or wanted if name in wanted}
+    hands_over = HookMoment.HAND_OVER in {each.moment for each in spec.hooks}
+    if hands_over and sum(electable.values()) == 1:
+        what = "one replica alone may become primary here, and could hand over to nobody"
+        hint = f"say promote: [{next(iter(electable))}]: then it is replaced without that"
+        yield Finding((*_HERE, "promote"), what, hint)
 
 
 def postgres_notes(
