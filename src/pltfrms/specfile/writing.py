@@ -211,6 +211,8 @@ def _secret(use: SecretUse) -> Iterator[tuple[str, str]]:
             yield field, _text(text)
     if use.mode != usual.mode:
         yield "mode", f'"{use.mode:04o}"'
+    if use.generate:
+        yield "generate", use.generate.value
     if use.registry:
         yield "registry", "true"
     elif use.on_change is not usual.on_change:

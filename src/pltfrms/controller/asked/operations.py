@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 
 from pltfrms.codec import encode
+from pltfrms.controller.asked.generating import generated_writes
 from pltfrms.controller.asked.intervening import Intervening
 from pltfrms.controller.asked.origins import ask_origins
 from pltfrms.controller.asked.releasing import Releasing
@@ -34,6 +35,7 @@ from pltfrms.controller.records.auditing import NOBODY, Asked, AuditLog
 from pltfrms.controller.records.history import History, forgotten
 from pltfrms.controller.records.state import (
     PLATFORM_KEY,
+    Stored,
     commit_mark,
     job_key,
     service_key,
@@ -81,6 +83,7 @@ SERVICES_MAX = 40
 """Services of one change: it is one transaction."""
 _LOOK_SECONDS = 5.0
 """Longest time in which who waits for a target does not hear that the store is away."""
+_Read = tuple[Snapshot, Stored]
 
 
 class Operations:
@@ -249,8 +252,8 @@ class Operations:
 
     async def plan(self, change: Change) -> PlanPreview:
         """Return what a change would do; see `apply` for the errors."""
-        snapshot = await self._view.linearized()
-        outcome = await self._outcome(snapshot, change)
+        read = await self._view.linearized_stored()
+        snapshot, outcome = read[0], await self._outcome(read, change)
         judgement = await self._judge(snapshot, outcome.snapshot)
         two = why_two_people(snapshot, outcome.snapshot, judgement.verdicts, change.despite)
         return await self._preview(snapshot, outcome, judgement, snapshot.revision, two)
@@ -271,10 +274,10 @@ class Operations:
         change = by_known(asked, change)
 
         async def attempt() -> PlanPreview | None:
-            snapshot = await self._view.linearized()
-            if change.revision not in {None, snapshot.revision}:
+            read = await self._view.linearized_stored()
+            if change.revision not in {None, read[0].revision}:
                 await self._insisting.say_so()
-            done = await self._applied(snapshot, change, approved, asked)
+            done = await self._applied(read, change, approved, asked)
             if done is None and change.revision is not None:
                 await self._insisting.say_so()
                 raise ConflictError("somebody committed at the same time; plan and apply again")
@@ -283,10 +286,10 @@ class Operations:
         return await self._insisting.until_done(attempt)
 
     async def _applied(
-        self, snapshot: Snapshot, change: Change, approved: Approved | None, asked: Asked
+        self, read: _Read, change: Change, approved: Approved | None, asked: Asked
     ) -> PlanPreview | None:
         """Apply a change to what was read; None if somebody has committed since."""
-        outcome = await self._outcome(snapshot, change)
+        snapshot, outcome = read[0], await self._outcome(read, change)
         about = [line.about for line in outcome.lines]
         about += newly_used(snapshot, outcome.snapshot)
         overrides = bool(change.despite)
@@ -299,6 +302,7 @@ class Operations:
         beside: list[Put | Delete] = [
             *audit(self._journal, verdicts, change, approved),
             *_forgotten_by(snapshot, outcome),
+            *generated_writes(self.controller.values, read[1], outcome.secrets),
         ]
         unchanged = conditions(snapshot, approved)
         await self.versions.keep(snapshot.services, outcome.services, unchanged)
@@ -346,13 +350,14 @@ class Operations:
         wanted = by_known(asked, change)
 
         async def attempt() -> PlanPreview | None:
-            snapshot, change = await self._view.linearized(), wanted
+            read = await self._view.linearized_stored()
+            snapshot, change = read[0], wanted
             if change.verb is RolloutVerb.UNDO:
                 service = snapshot.service(change.service)
                 if service.rolling is None:
                     require_as_seen(service, change)
                     again = await self._undone(change, service)
-                    return await self._applied(snapshot, again, None, asked)
+                    return await self._applied(read, again, None, asked)
                 change = replace(change, verb=RolloutVerb.ABORT)
             outcome = change_rollout(snapshot, change)
             about = (line.about for line in outcome.lines)
@@ -397,15 +402,16 @@ class Operations:
         """Return what operators did, by records with numbers > `after`."""
         return await self.records.read(after, limit)
 
-    async def _outcome(self, snapshot: Snapshot, change: Change) -> Outcome:
+    async def _outcome(self, read: _Read, change: Change) -> Outcome:
         """Return what the change makes of the snapshot, if it is sound."""
+        snapshot, stored = read
         if change.revision not in {None, snapshot.revision}:
             raise ConflictError(
                 f"the last commit is {snapshot.revision}, not {change.revision}; "
                 "plan again and look at the difference"
             )
         await self._check(snapshot, change)
-        return apply_change(snapshot, change)
+        return apply_change(snapshot, change, stored.secrets_last)
 
     async def _check(self, snapshot: Snapshot, change: Change) -> None:
         """Refuse what the spec files' own rules refuse, whoever sent it."""

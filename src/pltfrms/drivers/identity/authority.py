@@ -123,9 +123,14 @@ def vouch(old: Pair, passphrase: str, new: str, now_ms: int) -> str:
 
 def make_store_authority(platform: str) -> Pair:
     """Return what makes members of a platform's store, and who asks them, believed there."""
+    return make_lasting_authority(f"{platform} store")
+
+
+def make_lasting_authority(name: str) -> Pair:
+    """Return an authority of nobody else, which is good for ever."""
     key = generate_private_key(SECP256R1())
     serial = secrets.randbits(_SERIAL_BITS)
-    builder = _builder(f"{platform} store", key.public_key(), _EVER, serial, None)
+    builder = _builder(name, key.public_key(), _EVER, serial, None)
     certificate = _as_authority(builder, path_length=0).sign(key, SHA256())
     return Pair(certificate=_text(certificate), key=key_text(key))
 

@@ -1,7 +1,7 @@
 """Secrets: what has a value that only those who use it are told. No value is in these words."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
@@ -29,6 +29,17 @@ class OnChange(StrEnum):
         return self.value.partition(" ")[2]
 
 
+class Generate(StrEnum):
+    """What controllers make of a secret that has no value when a service is applied."""
+
+    NOTHING = ""
+    """It must have been given one."""
+    PASSWORD = "password"  # noqa: S105 (the name of a kind)
+    """Letters that nobody guesses."""
+    AUTHORITY = "authority"
+    """A key and a certificate that signs others; the certificate alone is another secret."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecretUse:
     """How an instance is given a secret; as a variable, a file, or both."""
@@ -45,6 +56,8 @@ class SecretUse:
     """Whoever fetches the image shows it to its registry; the instance is not given it."""
     version: int = 0
     """Which value; 0: the newest one when it is started. Never said by a spec."""
+    generate: Generate = field(default=Generate.NOTHING, repr=False)
+    """No part of what an instance is: fingerprints of the release before have it not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +109,11 @@ class DeliveredSecret:
     name: str
     version: int
     sealed: str = ""
+
+
+def authority_half(name: str) -> str:
+    """Return what the certificate of a secret is called that is an authority."""
+    return f"{name}-ca"
 
 
 def is_secret_name(name: str) -> bool:

@@ -19,6 +19,7 @@ from pltfrms.model.services.roles import RolePrefixes
 from pltfrms.model.services.rollouts import USUAL, gone_back, trial_words
 from pltfrms.model.services.secrets import OnChange
 from pltfrms.model.services.service import RolloutState, Service, ServiceSpec
+from pltfrms.planner.changes.generating import GeneratedSecret, generated, with_notes
 from pltfrms.planner.changes.giving import (
     first_prefixes,
     made_again,
@@ -51,18 +52,23 @@ class Outcome:
     """To be written, if it differs."""
     jobs: tuple[Job, ...] = ()
     """To be written; also those that are deleted, of which only the numbers are left."""
+    secrets: tuple[GeneratedSecret, ...] = ()
+    """To be made, and written."""
 
 
-def apply_change(snapshot: Snapshot, change: Change) -> Outcome:
+def apply_change(snapshot: Snapshot, change: Change, secrets_last: int = 0) -> Outcome:
     """Return what a change makes of a snapshot; the same change twice is no change.
+
+    No secret that it makes has a number up to `secrets_last`.
 
     Raises:
         UsageError: the change alters what must stay for a platform's life, or the aggregates
             have no room for another service.
         ConflictError: what is to go is somebody else's, or a run of it is not over.
     """
-    lines: list[ChangeLine] = []
-    was = snapshot.platform
+    was, made = snapshot.platform, generated(snapshot, change, secrets_last)
+    lines = [line for each in made for line in each.lines]
+    snapshot = with_notes(snapshot, made)
     gone, gone_jobs = pruned(snapshot, change)
     platform = change.platform
     if platform is not None and platform != snapshot.platform:
@@ -97,6 +103,7 @@ def apply_change(snapshot: Snapshot, change: Change) -> Outcome:
         deleted=gone,
         platform=platform,
         jobs=jobs,
+        secrets=made,
     )
 
 

@@ -11,14 +11,10 @@ from pltfrms.model.services.jobs import OVER
 from pltfrms.model.services.secrets import OnChange, SecretNote
 from pltfrms.model.services.service import Service, ServiceSpec
 from pltfrms.planner.changes.change import Outcome, apply_change
+from pltfrms.planner.changes.generating import secret_about
 
 SERVICES_MAX: Final = 40
 """Services that one secret restarts: they all change in one transaction."""
-
-
-def secret_about(name: str) -> str:
-    """Return how a secret is called where roles and records name what changes."""
-    return f"secret/{name}"
 
 
 def users_of(snapshot: Snapshot, name: str) -> tuple[Service, ...]:

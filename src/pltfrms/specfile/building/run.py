@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pltfrms.model.services.container import Adopted, Behind, Container
 from pltfrms.model.services.names import ZoneUse
 from pltfrms.model.services.parts import StoreUse
-from pltfrms.model.services.secrets import OnChange, SecretUse
+from pltfrms.model.services.secrets import Generate, OnChange, SecretUse
 from pltfrms.model.services.service import Run
 from pltfrms.model.services.storage import IoLimits
 from pltfrms.specfile.findings import Finding
@@ -60,6 +60,7 @@ def build_run(shape: RunShape) -> tuple[Run, list[Finding]]:
                 mode=each.mode,
                 on_change=OnChange.NOTHING if each.registry else OnChange(each.on_change),
                 registry=each.registry,
+                generate=Generate(each.generate),
             )
             for name, each in shape.secrets.items()
         ),

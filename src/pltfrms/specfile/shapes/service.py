@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator, WithJso
 from pltfrms.model.services.container import CAPABILITIES, Container
 from pltfrms.model.services.hooks import HookMoment, InstanceHook
 from pltfrms.model.services.outgoing import EgressMode
-from pltfrms.model.services.secrets import OnChange, SecretUse
+from pltfrms.model.services.secrets import Generate, OnChange, SecretUse
 from pltfrms.model.services.service import (
     Compare,
     Probe,
@@ -92,6 +92,9 @@ class SecretShape(Shape):
     """What happens when the secret gets another value: restart (a rollout, as for a new
     version), nothing (who is started later has it), or signal HUP, USR1 or USR2: its file
     is replaced, and the instance gets that signal."""
+    generate: Annotated[str, *one_of(Generate.PASSWORD, Generate.AUTHORITY)] = said()
+    """If there is no such secret when the service is applied, controllers make it: a password,
+    or an authority, whose certificate alone is the secret NAME-ca. Nobody sees the value."""
     registry: bool = _USE.registry
     """Its value, `user:password`, is for the registry of the image, and no instance gets it. It
     is used when an image is fetched, so nothing happens when there is another value."""

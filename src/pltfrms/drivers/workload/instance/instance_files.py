@@ -21,6 +21,7 @@ from pltfrms import codec
 from pltfrms.drivers.ports import Directories
 from pltfrms.errors import UsageError
 from pltfrms.model.running.machine import InstanceSpec
+from pltfrms.model.services.secrets import Generate
 
 KEPT_LOGS: Final = 3
 _LOG_NAME: Final = re.compile(r"(.+)\.log(\.\w+)?")
@@ -46,6 +47,10 @@ _SAYS_NOTHING: Final = (
 )
 """At the end: what versions of us before there was such a thing did not write."""
 
+_NOTHING: Final = Generate.NOTHING
+_NOT_GENERATED: Final = b',"generate":""'
+"""Of a secret; no text of a spec has it in it, since its quotes are escaped there."""
+
 
 def fingerprint_of(spec: InstanceSpec) -> str:
     """Return what `Instance.fingerprint` is for instances started from `spec`.
@@ -53,14 +58,17 @@ def fingerprint_of(spec: InstanceSpec) -> str:
     Everybody on the machine may see it: of secrets it has which value was asked for, and
     nothing of the value.
     """
-    uses = tuple(replace(each, version=0, about="", sealed="") for each in spec.secrets)
+    uses = tuple(
+        replace(each, version=0, about="", sealed="", use=replace(each.use, generate=_NOTHING))
+        for each in spec.secrets
+    )
     text = codec.encode(
         replace(spec, outgoing=None, ports=None, volume_made=False, secrets=uses, live=())
     )
     for words in _SAYS_NOTHING:
         if text.endswith(words):
             text = text.removesuffix(words) + b"}"
-    return hashlib.sha256(text).hexdigest()[:16]
+    return hashlib.sha256(text.replace(_NOT_GENERATED, b"")).hexdigest()[:16]
 
 
 class InstanceFiles:

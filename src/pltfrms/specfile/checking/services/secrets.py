@@ -7,8 +7,10 @@ from typing import Final
 from pltfrms.model.services.parts import ROOTS_FILE, STORE_FILE
 from pltfrms.model.services.secrets import (
     SECRETS_DIRECTORY,
+    Generate,
     OnChange,
     SecretUse,
+    authority_half,
     is_secret_name,
 )
 from pltfrms.model.services.service import Run
@@ -38,6 +40,7 @@ def secret_findings(run: Run) -> Iterator[Finding]:
             what = "neither variable nor file: nobody is given it"
             yield Finding(where, what, "such as {file: password} or {variable: PASSWORD}")
         yield from _check_file(use, files)
+        yield from _check_generated(use)
     if files:
         yield from _covered(run)
     if sum(use.registry for use in run.secrets) > 1:
@@ -69,6 +72,21 @@ def _check_registry(run: Run, use: SecretUse) -> Iterator[Finding]:
     if use.registry and (use.variable or use.file):
         what = f"{use.name} is for a registry, so no instance is given it"
         yield Finding(where, what, "have another secret for the instance")
+
+
+def _check_generated(use: SecretUse) -> Iterator[Finding]:
+    where = ("run", "secrets", use.name, "generate")
+    if use.generate and use.registry:
+        what = "a registry would not know a password that is made here"
+        yield Finding(where, what, "pltfrms secret set, with the one that it has given you")
+    half = authority_half(use.name)
+    if use.generate is Generate.AUTHORITY and is_secret_name(use.name):
+        if not is_secret_name(half):
+            what = f"its certificate would be called {half}, which is too long for a secret"
+            yield Finding(where, what, "give the authority a shorter name")
+        elif use.variable:
+            what = "a key and a certificate have many lines, and are no variable"
+            yield Finding(where, what, "file, and no variable")
 
 
 def _check_file(use: SecretUse, files: list[str]) -> Iterator[Finding]:
