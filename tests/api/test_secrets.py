@@ -29,7 +29,7 @@ from pltfrms.model.messages.secrets import (
 from pltfrms.model.network.topology import OperatorRole, Platform
 from pltfrms.model.running.plan import Target, TargetNews
 from pltfrms.model.services.jobs import JobSpec
-from pltfrms.model.services.secrets import SecretsKey, SecretUse, delivery_words
+from pltfrms.model.services.secrets import Generate, SecretsKey, SecretUse, delivery_words
 from pltfrms.model.services.service import ServiceSpec
 from tests.api.logins import WITH_ROLES, Desk
 from tests.controller.cluster import Cluster
@@ -371,5 +371,88 @@ def test_a_name_and_a_value_that_cannot_be_are_refused(play: Callable[[Story], N
         for value in (b"", b"x" * 65_537):
             answer = await desk.ask("ada", "POST", "/v1/secrets", wish(value))
             assert answer.status_code == 400
+
+    play(story)
+
+
+def wanting(kind: Generate, name: str = "shop-db") -> ServiceSpec:
+    """Return a service with a secret that is made for it."""
+    spec = using(name, replace(WEB, name="shop-web"))
+    uses = tuple(replace(use, variable="", generate=kind) for use in spec.run.secrets)
+    return replace(spec, run=replace(spec.run, secrets=uses))
+
+
+def test_a_password_is_made_once_by_whoever_applies_and_is_found_nowhere_else(
+    play: Callable[[Story], None],
+) -> None:
+    async def story(desk: Desk, directory: Path) -> None:
+        change = Change(services=(wanting(Generate.PASSWORD),))
+        planned = await desk.ask("dan", "POST", "/v1/plan", change)
+        assert "secret/shop-db" in planned.text
+        assert desk.cluster.stored().secrets == {}
+        said = await asyncio.gather(
+            *(desk.ask("dan", "POST", "/v1/apply", change) for _ in range(3))
+        )
+        assert [each.status_code for each in said] == [200] * 3
+        assert sum("secret/shop-db" in each.text for each in said) == 1
+        keys = Values(KeyFile(directory / "controllers"))
+        value = keys.opened(desk.cluster.stored().secrets["shop-db"], 1)
+        assert len(value) == 32
+        await desk.cluster.until(lambda: bool(placed_on(desk)), 20)
+        await desk.cluster.clock.sleep(2)
+        node, *_ = placed_on(desk)
+        text, target = await target_of(desk, node, desk.cluster.agents[node].key)
+        words = delivery_words(node, "shop-db", 1)
+        assert NodeKey(directory / node).open(target.secrets[0].sealed, words) == value
+        said.append(await desk.ask("ada", "GET", "/v1/audit"))
+        listing = await desk.cluster.seats["fra-c1"].store.list("/")
+        texts = [text.encode(), *(each.content for each in said)]
+        texts += [each.key.encode() + each.value for each in listing.entries]
+        assert [x for x in texts for trace in traces(value) if trace in x] == []
+        page = decode(AuditPage, said[-1].content)
+        told = [each for each in page.records if each.what == "apply"]
+        assert "secret/shop-db" in str(told)
+
+    play(story)
+
+
+def test_an_authority_signs_and_its_certificate_is_a_secret_of_its_own(
+    play: Callable[[Story], None],
+) -> None:
+    async def story(desk: Desk, directory: Path) -> None:
+        change = Change(services=(wanting(Generate.AUTHORITY),))
+        assert (await desk.ask("oli", "POST", "/v1/apply", change)).status_code == 200
+        keys, made = Values(KeyFile(directory / "controllers")), desk.cluster.stored().secrets
+        both = keys.opened(made["shop-db"], 1).decode()
+        half = keys.opened(made["shop-db-ca"], 1).decode()
+        assert "PRIVATE KEY" in both
+        assert both.endswith(half)
+        assert "PRIVATE KEY" not in half
+
+    play(story)
+
+
+def test_who_may_not_have_a_secret_has_none_made(play: Callable[[Story], None]) -> None:
+    async def story(desk: Desk, directory: Path) -> None:
+        del directory
+        change = Change(services=(wanting(Generate.PASSWORD, "db"),))
+        assert (await desk.ask("dan", "POST", "/v1/apply", change)).status_code == 403
+        assert desk.cluster.stored().secrets == {}
+
+    play(story)
+
+
+def test_nothing_is_made_where_the_controllers_key_is_not(
+    play: Callable[[Story], None],
+) -> None:
+    async def story(desk: Desk, directory: Path) -> None:
+        del directory
+        lost = encode(SecretsKey(public=public_of(make_private())))
+        store = desk.cluster.seats["fra-c1"].store
+        assert await store.commit([Put(key=SECRETS_KEY_KEY, value=lost)], ())
+        change = Change(services=(wanting(Generate.PASSWORD),))
+        refused = await desk.ask("oli", "POST", "/v1/apply", change)
+        assert refused.status_code == 503
+        assert "shop-web" not in desk.cluster.stored().services
 
     play(story)

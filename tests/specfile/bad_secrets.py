@@ -63,6 +63,23 @@ SECRETS = (
         says="db is for a registry, so no instance is given it",
     ),
     Bad(
+        name="secret: generated for a registry",
+        old=_PROCESS,
+        new=f"{_IMAGE}\n  secrets:\n    db: {{registry: true, generate: password}} # <-",
+        says="a registry would not know a password that is made here",
+    ),
+    _use("generated otherwise", "db: {file: db, generate: key}", "run.secrets.db.generate"),
+    _use(
+        "authority as a variable",
+        "db: {variable: DB, generate: authority}",
+        "a key and a certificate have many lines, and are no variable",
+    ),
+    _use(
+        "authority of a long name",
+        f"{'d' * 62}: {{file: db, generate: authority}}",
+        "which is too long for a secret",
+    ),
+    Bad(
         name="secret: two for a registry",
         old=_PROCESS,
         new=f"{_IMAGE}\n  secrets: # <-\n    a: {{registry: true}}\n    b: {{registry: true}}",

@@ -15,7 +15,7 @@ from pltfrms.model.services.names import ZoneUse
 from pltfrms.model.services.outgoing import Egress, EgressMode, EgressRule
 from pltfrms.model.services.parts import StoreUse
 from pltfrms.model.services.probes import ProbeDns, ProbeHttp, ProbeTls, ProbeUdp
-from pltfrms.model.services.secrets import OnChange, SecretUse
+from pltfrms.model.services.secrets import Generate, OnChange, SecretUse
 from pltfrms.model.services.service import (
     Capacity,
     Compare,
@@ -215,6 +215,7 @@ def test_secrets_are_written_without_what_only_the_store_says() -> None:
         SecretUse(name="db", variable="DB"),
         SecretUse(name="tls", file="a key", mode=0o40, on_change=OnChange.NOTHING),
         SecretUse(name="ca", file="ca", on_change=OnChange.SIGNAL_USR1),
+        SecretUse(name="word", file="word", generate=Generate.PASSWORD),
     )
     pinned = (replace(uses[0], version=7), *uses[1:])
     wanted, stored = (
