@@ -7,7 +7,7 @@ from pltfrms.agent.world import World
 from pltfrms.errors import UsageError
 from pltfrms.model.running.plan import Target
 from pltfrms.model.services.parts import ROOTS_FILE, STORE_FILE, StoreUse
-from tests.agent.bench import PLATFORM, WEB, Bench, make_target
+from tests.agent.bench import PLATFORM, WEB, Bench, devices, make_target
 from tests.simulation.virtual import run_virtual
 from tests.strategies import make_allocation
 
@@ -97,6 +97,31 @@ def test_who_cannot_be_told_whom_to_believe_is_not_started() -> None:
             bench.unreadable = False
             await bench.order(wanted(2))
             assert [deed.what for deed in bench.workload.deeds] == ["start"]
+
+    run_virtual(story())
+
+
+def test_who_runs_keeps_its_routes_and_its_gates_while_nobody_knows_whom_to_believe() -> None:
+    """Another agent, and an identity that cannot be read by then: the instance has its own."""
+
+    async def story() -> None:
+        bench = Believing()
+        bench.roots = "a root"
+        async with bench.life():
+            await bench.order(wanted(1))
+            assert await devices(bench.network) == {"i1"}
+            before = bench.live(STORE_FILE), bench.workload.names(OWN.id)
+        bench.unreadable = True
+        async with bench.life(20.0):
+            assert await devices(bench.network) == {"i1"}
+            assert (bench.live(STORE_FILE), bench.workload.names(OWN.id)) == before
+            assert bench.live(ROOTS_FILE) == "a root"
+            assert "others may read it" in " ".join(bench.status.problems)
+            bench.roots, bench.unreadable = "another root", False
+            await bench.passes(10.0)
+            assert bench.live(ROOTS_FILE) == "another root"
+            assert bench.status.problems == ()
+        assert [deed.what for deed in bench.workload.deeds] == ["start"]
 
     run_virtual(story())
 

@@ -389,7 +389,7 @@ class Instances:
                 or render_ports(target.platform, service, ids),
                 live=(
                     *self._zones.of(target, service),
-                    *self._members.parts.of(target, service),
+                    *self._members.parts.of(target, service, runs=runs),
                     *self._members.peers.of(target, service, allocation),
                 ),
                 volume_made=made,

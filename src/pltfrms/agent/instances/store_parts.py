@@ -1,7 +1,6 @@
 """Let instances know where their part of the store is asked, and whom to believe there."""
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Final
@@ -38,29 +37,33 @@ class StoreParts:
         self._has: dict[str, tuple[Instance, _Files]] = {}
         self._wake = asyncio.Event()
 
-    def of(self, target: Target, service: Service) -> _Files:
+    def of(self, target: Target, service: Service, *, runs: bool = False) -> _Files:
         """Return the files of an instance of a service; none if it has no part.
 
         Raises:
-            UsageError: whom to believe is not known.
+            UsageError: whom to believe is not known, and the instance does not run yet.
         """
         if service.spec.run.store is None or not target.generation:
             return ()
         self._wake.set()
-        roots = self._believed()
         said = render_store_part(
-            target.platform, target.machine, service.name, secure=bool(roots)
+            target.platform, target.machine, service.name, secure=self._secure()
         )
+        try:
+            roots = self._believed()
+        except UsageError:
+            if not runs:
+                raise
+            roots = ""  # it has what it was told before, and passes go on to look
         return ((STORE_FILE, said), *(((ROOTS_FILE, roots),) if roots else ()))
 
     def hosts(self, target: Target) -> tuple[str, ...]:
         """Return the lines by which instances find those who answer; none if nobody asks."""
         asks = any(each.spec.run.store for each in (*target.services, *target.earlier))
-        with contextlib.suppress(UsageError):  # which `of` says
-            if asks and self._believed():
-                controllers = controllers_for(target.platform, target.machine)
-                return gate_hosts(target.platform, controllers)
-        return ()
+        if not asks or not self._secure():
+            return ()
+        controllers = controllers_for(target.platform, target.machine)
+        return gate_hosts(target.platform, controllers)
 
     async def run(self) -> None:
         """Tell who runs whenever there is something new, for ever."""
@@ -76,7 +79,7 @@ class StoreParts:
         """
         has = dict[str, tuple[Instance, _Files]]()
         for instance, spec in tuple(self._running()):
-            name = spec.allocation
+            name, files = spec.allocation, _Files()
             with self._problems.watch(f"part of the store of {name}") as outcome:
                 files = tuple(self._now(spec.live))
                 wanted = (instance, files)
@@ -90,8 +93,15 @@ class StoreParts:
         for name, text in live:
             if name == STORE_FILE:
                 yield name, text
-            elif name == ROOTS_FILE:
-                yield name, self._believed()
+                if roots := self._believed():
+                    yield ROOTS_FILE, roots
+
+    def _secure(self) -> bool:
+        """Return whether controllers answer by TLS; what cannot be read says that they do."""
+        try:
+            return bool(self._believed())
+        except UsageError:
+            return True
 
     def _believed(self) -> str:
         """Return whom to believe, now or as it was known last."""
