@@ -32,7 +32,7 @@ class PartLeases:
         answer = await self._gateway.ask("/v3/kv/range", question, repeatable=True)
         if int(answer.get("count", 0)):
             self._know(service, lease)
-        return lease in self._whose
+        return self._whose.get(lease) == service  # by now it may be known as another's
 
     async def grant(self, service: str, ttl_seconds: int) -> Mapping[str, Any]:
         """Make a lease of a part, one after the other; PartError."""
