@@ -116,6 +116,7 @@ def test_nothing_is_written_beyond_the_part(said: object) -> None:
     require_ours([asked.question])
     assert [key for key, _ in asked.puts] == [base64.b64decode(asked.question["key"])]
 
+    assert all(key.decode().startswith("/pltfrms-parts/db/") for key, _ in asked.puts)
 
 @given(said=txns)
 def test_no_branch_of_a_transaction_reaches_beyond_the_part(said: object) -> None:
@@ -195,6 +196,18 @@ def test_what_is_asked_is_what_was_said() -> None:
 def test_a_range_ends_within_the_part(end: bytes) -> None:
     with pytest.raises(PartError, match="permission denied"):
         OURS.range({"key": b64(BEGIN), "range_end": b64(end)})
+
+
+def test_a_key_is_text_as_all_of_the_store() -> None:
+    """Else nobody who lists the store could read it."""
+    key = b64(BEGIN + b"\xff")
+    inner = {"request_put": {"key": key, "value": b64(b"x")}}
+    for judge, said in (
+        (OURS.put, {"key": key, "value": b64(b"x")}),
+        (OURS.txn, {"failure": [{"request_txn": {"success": [inner]}}]}),
+    ):
+        with pytest.raises(PartError, match="not in UTF-8"):
+            judge(said)
 
 
 def test_the_same_field_twice_is_the_last_one() -> None:

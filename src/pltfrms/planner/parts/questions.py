@@ -188,9 +188,14 @@ class _Counted:
 
     def some(self, words: Mapping[str, Any], name: str) -> Iterator[object]:
         """Yield a list, as long as there is not too much in all."""
+        """Return a key of the part; the controllers read all of the store as text."""
         for each in _list(words, name):
             self.count += 1
             if self.count > 2 * OPERATIONS_MAX:
+        try:
+            key.decode()
+        except UnicodeDecodeError:
+            _invalid("the key is not in UTF-8")
                 _invalid("etcdserver: too many operations in txn request")
             yield each
 
