@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from pltfrms.planner.parts.questions import PartJudge, PartQuestion, lease_of, ttl_of
 from pltfrms.planner.parts.refusals import PartError
+from pltfrms.planner.parts.room import BYTES_MAX
 
 OURS = PartJudge("db")
 BEGIN = b"/pltfrms-parts/db/"
@@ -115,8 +116,8 @@ def test_nothing_is_written_beyond_the_part(said: object) -> None:
         return
     require_ours([asked.question])
     assert [key for key, _ in asked.puts] == [base64.b64decode(asked.question["key"])]
-
     assert all(key.decode().startswith("/pltfrms-parts/db/") for key, _ in asked.puts)
+
 
 @given(said=txns)
 def test_no_branch_of_a_transaction_reaches_beyond_the_part(said: object) -> None:
@@ -163,7 +164,7 @@ def test_what_is_asked_is_what_was_said() -> None:
     """As Patroni says it, which is all that there must be."""
     place = {"key": b64(BEGIN + b"leader"), "range_end": b64(BEGIN + b"leadf")}
     assert OURS.range(place | {"serializable": True}) == PartQuestion(
-        question=place | {"serializable": True}
+        question=place | {"serializable": True}, reads=BYTES_MAX
     )
     compare = {"key": place["key"], "target": "MOD", "mod_revision": "7"}
     put = {"key": place["key"], "value": b64(b"fra-1"), "lease": "8"}
@@ -189,13 +190,29 @@ def test_what_is_asked_is_what_was_said() -> None:
     }
     assert (asked.leases, len(asked.puts), asked.deletes) == ({8}, 2, False)
     watch = {"create_request": place | {"start_revision": "9", "filters": []}}
-    assert OURS.watch(watch).question == {"create_request": place | {"start_revision": "9"}}
+    asked_of_etcd = place | {"start_revision": "9", "fragment": True}
+    assert OURS.watch(watch).question == {"create_request": asked_of_etcd}
 
 
 @pytest.mark.parametrize("end", [b"\0", b"\xff", b"/pltfrms-parts/db1", b"/pltfrms-parts/dc"])
 def test_a_range_ends_within_the_part(end: bytes) -> None:
     with pytest.raises(PartError, match="permission denied"):
         OURS.range({"key": b64(BEGIN), "range_end": b64(end)})
+
+
+def test_no_question_has_an_answer_of_many_times_the_part() -> None:
+    whole = {"key": b64(BEGIN), "range_end": b64(b"/pltfrms-parts/db0")}
+    one = {"key": b64(BEGIN + b"a")}
+    gone = {"request_delete_range": whole | {"prev_kv": True}}
+    fits = [{"request_range": whole}] * 2 + [gone] * 2
+    assert OURS.txn({"success": fits}).reads == 4 * BYTES_MAX
+    assert OURS.txn({"success": [{"request_range": one}] * 64}).reads == 4 * BYTES_MAX
+    assert not OURS.txn({"success": [{"request_delete_range": whole}] * 64}).reads
+    for more in ({"request_range": one}, {"request_put": one | {"prev_kv": True}}, gone):
+        nested = {"request_txn": {"failure": [more]}}
+        for said in ({"success": [*fits, more]}, {"success": fits, "failure": [nested]}):
+            with pytest.raises(PartError, match="ask for less"):
+                OURS.txn(said)
 
 
 def test_a_key_is_text_as_all_of_the_store() -> None:

@@ -13,11 +13,14 @@ from typing import Any, Final, NoReturn
 
 from pltfrms.model.services.parts import part_of
 from pltfrms.planner.parts.refusals import INVALID, PERMISSION, PartError
+from pltfrms.planner.parts.room import BYTES_MAX
 
 KEY_BYTES_MAX: Final = 1024
 VALUE_BYTES_MAX: Final = 65_536
 OPERATIONS_MAX: Final = 32
 """Of one transaction, with those within it, and as many comparisons."""
+ANSWER_BYTES_MAX: Final = 4 * BYTES_MAX
+"""That one question can make: a transaction could ask for the whole part in each operation."""
 _DEPTH_MAX: Final = 3
 _NUMBER_MAX: Final = 2**63 - 1
 _RESULTS: Final = ("EQUAL", "GREATER", "LESS", "NOT_EQUAL")
@@ -42,6 +45,8 @@ class PartQuestion:
     leases: set[int] = field(default_factory=set)
     """That it names: each must be one of the part."""
     deletes: bool = False
+    reads: int = 0
+    """Bytes of keys and values that the answer may have."""
 
     @property
     def changes(self) -> bool:
@@ -82,6 +87,7 @@ class PartJudge:
         question |= _switches(words, "progress_notify", "prev_kv")
         if filters := _list(words, "filters"):
             question["filters"] = [_one_of(each, "filters", _FILTERS) for each in filters]
+        question["fragment"] = True  # else all that is new may come in one answer
         asked.question = {"create_request": question}
         return asked
 
@@ -92,27 +98,35 @@ class PartJudge:
     ) -> PartQuestion:
         asked = PartQuestion()
         asked.question = judge(said, asked)
+        if asked.reads > ANSWER_BYTES_MAX:
+            _invalid(f"the answer could have more than {ANSWER_BYTES_MAX} bytes: ask for less")
         return asked
 
-    def _range(self, said: object, _asked: PartQuestion) -> dict[str, Any]:
+    def _range(self, said: object, asked: PartQuestion) -> dict[str, Any]:
         words = _fields(said, "key", "range_end", *_RANGE_NUMBERS, *_RANGE_SWITCHES)
         numbers, switches = _numbers(words, *_RANGE_NUMBERS), _switches(words, *_RANGE_SWITCHES)
-        return self._place(words) | numbers | switches
+        question = self._place(words) | numbers | switches
+        asked.reads += _bytes_at(question)
+        return question
 
     def _put(self, said: object, asked: PartQuestion) -> dict[str, Any]:
         words = _fields(said, "key", "value", "lease", "prev_kv")
         key, value = self._key(words), _bytes(words, "value", VALUE_BYTES_MAX)
-        question = {"key": _text(key), "value": _text(value)}
+        question: dict[str, Any] = {"key": _text(key), "value": _text(value)}
         if lease := _number(words, "lease"):
             asked.leases.add(lease)
             question["lease"] = str(lease)
         asked.puts.append((key, len(key) + len(value)))
-        return question | _switches(words, "prev_kv")
+        question |= _switches(words, "prev_kv")
+        asked.reads += _bytes_at(question) if question.get("prev_kv") else 0
+        return question
 
     def _delete(self, said: object, asked: PartQuestion) -> dict[str, Any]:
         words = _fields(said, "key", "range_end", "prev_kv")
         asked.deletes = True
-        return self._place(words) | _switches(words, "prev_kv")
+        question = self._place(words) | _switches(words, "prev_kv")
+        asked.reads += _bytes_at(question) if question.get("prev_kv") else 0
+        return question
 
     def _txn(self, said: object, asked: PartQuestion) -> dict[str, Any]:
         counted = _Counted()
@@ -174,9 +188,14 @@ class PartJudge:
         return question | {"range_end": _text(end)}
 
     def _key(self, words: Mapping[str, Any]) -> bytes:
+        """Return a key of the part; the controllers read all of the store as text."""
         key = _bytes(words, "key", KEY_BYTES_MAX)
         if not key.startswith(self._begin):
             raise PartError(PERMISSION, _FORBIDDEN)
+        try:
+            key.decode()
+        except UnicodeDecodeError:
+            _invalid("the key is not in UTF-8")
         return key
 
 
@@ -188,14 +207,9 @@ class _Counted:
 
     def some(self, words: Mapping[str, Any], name: str) -> Iterator[object]:
         """Yield a list, as long as there is not too much in all."""
-        """Return a key of the part; the controllers read all of the store as text."""
         for each in _list(words, name):
             self.count += 1
             if self.count > 2 * OPERATIONS_MAX:
-        try:
-            key.decode()
-        except UnicodeDecodeError:
-            _invalid("the key is not in UTF-8")
                 _invalid("etcdserver: too many operations in txn request")
             yield each
 
@@ -211,6 +225,11 @@ _WATCH: Final = (
     "progress_notify",
     "prev_kv",
 )
+
+
+def _bytes_at(question: Mapping[str, Any]) -> int:
+    """Return how many bytes there may be at a place: of a key, or of all that a part has."""
+    return BYTES_MAX if "range_end" in question else VALUE_BYTES_MAX
 
 
 def ttl_of(said: object) -> int:
