@@ -11,6 +11,8 @@ from pltfrms.controller.asked.part_room import PartRoom
 from pltfrms.planner.parts.questions import PartQuestion
 from pltfrms.planner.parts.refusals import PartError
 from pltfrms.planner.parts.room import (
+    ANSWERS_BYTES_AT_ONCE,
+    ANSWERS_BYTES_PER_SECOND,
     BYTES_MAX,
     BYTES_OF_ALL_PER_SECOND,
     BYTES_PER_SECOND,
@@ -113,3 +115,41 @@ def test_a_part_is_looked_at_now_and_then_and_before_it_is_called_full() -> None
     scene.now += 2.0
     assert not scene.write("db", keys=[b"one more"])
     assert scene.write("db", keys=[b"k7"])
+
+
+def expects(scene: Scene, service: str, size: int) -> bool:
+    try:
+        scene.room.expect(service, size)
+    except PartError:
+        return False
+    return True
+
+
+def test_a_part_reads_so_much_at_once_and_then_at_a_pace() -> None:
+    scene, whole = Scene(), BYTES_MAX
+    at_once = ANSWERS_BYTES_AT_ONCE // whole
+    assert [expects(scene, "db", whole) for _ in range(at_once + 1)] == [True] * at_once + [
+        False
+    ]
+    assert expects(scene, "db-2", whole)
+    scene.now += whole / ANSWERS_BYTES_PER_SECOND
+    assert [expects(scene, "db", whole) for _ in range(2)] == [True, False]
+    scene.now += LONG
+    assert sum(expects(scene, "db", whole) for _ in range(2 * at_once)) == at_once
+
+
+def test_what_was_expected_and_not_answered_is_there_for_the_next() -> None:
+    scene, whole = Scene(), BYTES_MAX
+    for _ in range(1000):
+        assert expects(scene, "db", whole)
+        assert scene.room.answered("db", 100 - whole) == 0.0
+
+
+def test_who_is_told_more_than_there_is_room_for_waits_until_it_is_made_good() -> None:
+    scene = Scene()
+    assert scene.room.answered("db", ANSWERS_BYTES_AT_ONCE) == 0.0
+    assert scene.room.answered("db", 2 * ANSWERS_BYTES_PER_SECOND) == 2.0
+    assert scene.room.answered("db-2", 2 * ANSWERS_BYTES_PER_SECOND) == 0.0
+    assert not expects(scene, "db", 1)
+    scene.now += 2.0
+    assert scene.room.answered("db", 0) == 0.0

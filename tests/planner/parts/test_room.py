@@ -2,7 +2,7 @@
 
 import pytest
 
-from pltfrms.planner.parts.room import why_no_lease, why_no_room
+from pltfrms.planner.parts.room import size_of, why_no_lease, why_no_room
 from pltfrms.planner.parts.tokens import TOKEN_SECONDS, is_valid, service_in, token_for
 
 FULL = {f"{number}".encode(): 10 for number in range(256)}
@@ -19,6 +19,13 @@ def test_bytes_are_counted_as_what_may_be_written() -> None:
     assert "1048576 bytes" in why_no_room(known, [(b"b", 48_577)])
     assert "1048576 bytes" in why_no_room(known, [(b"b", 48_577), (b"b", 1)])
     assert not why_no_room({b"a": 2_000_000}, [(b"a", 1_999_999)])  # it gets less
+
+
+def test_an_answer_is_as_long_as_what_is_in_it() -> None:
+    kvs = [{"key": "YQ==", "value": "x" * 100}, {"key": "Yg=="}]
+    responses = [{"response_range": {"kvs": kvs, "count": "2"}}, {}]
+    assert size_of({"header": {"revision": "7"}, "responses": responses}) == 1 + 4 + 100 + 4 + 1
+    assert size_of({"succeeded": True, "none": None}) == 0
 
 
 @pytest.mark.parametrize(

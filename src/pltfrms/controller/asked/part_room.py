@@ -10,6 +10,8 @@ from pltfrms.model.services.parts import part_of
 from pltfrms.planner.parts.questions import PartQuestion
 from pltfrms.planner.parts.refusals import EXHAUSTED, PartError
 from pltfrms.planner.parts.room import (
+    ANSWERS_BYTES_AT_ONCE,
+    ANSWERS_BYTES_PER_SECOND,
     BYTES_MAX,
     BYTES_OF_ALL_PER_SECOND,
     BYTES_PER_SECOND,
@@ -33,6 +35,14 @@ class _Pace:
     at: float
 
 
+@dataclass(slots=True)
+class _Answers:
+    """What may be answered just now; negative: more was than there is room for."""
+
+    bytes: float
+    at: float
+
+
 class PartRoom:
     """Counts what parts take."""
 
@@ -44,6 +54,7 @@ class PartRoom:
         self._monotonic = monotonic
         self._gates = gates
         self._paces: dict[str, _Pace] = {}
+        self._answers: dict[str, _Answers] = {}
         self._known: dict[str, tuple[float, Mapping[bytes, int]]] = {}
 
     async def take(self, service: str, asked: PartQuestion) -> None:
@@ -70,6 +81,30 @@ class PartRoom:
         if service in self._known:
             at, known = self._known[service]
             self._known[service] = at, with_puts(known, puts)
+
+    def expect(self, service: str, size: int) -> None:
+        """Keep room for an answer that may be so long; PartError: there is not so much."""
+        answers = self._answered_by_now(service)
+        if answers.bytes < size:
+            raise PartError(EXHAUSTED, "a part reads more than there is room")
+        answers.bytes -= size
+
+    def answered(self, service: str, more: int) -> float:
+        """Note how much more an answer was than expected; it may be less.
+
+        Return after how many seconds there is room for another one.
+        """
+        answers = self._answered_by_now(service)
+        answers.bytes -= more
+        return max(0.0, -answers.bytes / ANSWERS_BYTES_PER_SECOND)
+
+    def _answered_by_now(self, service: str) -> _Answers:
+        now = self._monotonic()
+        answers = self._answers.setdefault(service, _Answers(ANSWERS_BYTES_AT_ONCE, now))
+        passed, answers.at = now - answers.at, now
+        made_good = answers.bytes + passed * ANSWERS_BYTES_PER_SECOND
+        answers.bytes = min(ANSWERS_BYTES_AT_ONCE, made_good)
+        return answers
 
     async def _look(self, service: str) -> Mapping[bytes, int]:
         begin = part_of(service).encode()

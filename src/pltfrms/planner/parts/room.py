@@ -20,6 +20,12 @@ CHANGES_OF_ALL_PER_SECOND: Final = 500
 BYTES_PER_SECOND: Final = 256 * 1024
 BYTES_OF_ALL_PER_SECOND: Final = 1024 * 1024
 """What is written stays in the history of the store for ten minutes: a third of its quota."""
+ANSWERS_BYTES_PER_SECOND: Final = 1024 * 1024
+ANSWERS_BYTES_AT_ONCE: Final = 16 * 1024 * 1024
+"""Of what one gate answers to a part, after a rest: whoever else asks there waits while an
+answer is made, and it is in memory until it is taken."""
+ANSWER_BYTES_MIN: Final = 4096
+"""As so large the smallest one is counted."""
 
 
 def with_puts(
@@ -31,6 +37,15 @@ def with_puts(
     for key, size in puts:
         written[key] = max(size, written.get(key, 0))
     return after | written
+
+
+def size_of(answer: object) -> int:
+    """Return about how long an answer is as JSON."""
+    if isinstance(answer, str):
+        return len(answer)
+    if isinstance(answer, Mapping):
+        return sum(map(size_of, answer.values()))
+    return sum(map(size_of, answer)) if isinstance(answer, list) else 0
 
 
 def why_no_room(known: Mapping[bytes, int], puts: Iterable[tuple[bytes, int]]) -> str:
