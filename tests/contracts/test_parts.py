@@ -3,164 +3,26 @@
 import asyncio
 import base64
 import contextlib
-import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 
-from pltfrms.controller.asked.secrets import Secrets
-from pltfrms.controller.records.auditing import NOBODY
-from pltfrms.drivers.identity.tls import trusting_context
-from pltfrms.drivers.store.etcd import EtcdStore
+from pltfrms.api.routes.parts import LOGIN_BYTES_MAX
 from pltfrms.drivers.store.ports import Put
-from pltfrms.model.identity.words import controllers_server_name
-from pltfrms.model.messages.api import Change
-from pltfrms.model.messages.secrets import SecretChange, SecretVerb
+from pltfrms.model.messages.secrets import SecretVerb
 from pltfrms.model.messages.store import StoreLook, StoreMember, StoreState
-from pltfrms.model.services.parts import StoreUse, part_of
-from pltfrms.model.services.secrets import SecretUse
 from pltfrms.planner.parts import room
-from tests.api.door import PLATFORM, Door, serve
+from pltfrms.planner.parts.room import size_of
+from pltfrms.planner.parts.tokens import token_for
 from tests.contracts.etcd import EtcdCluster
-from tests.strategies import make_spec
-
-WORD = "a word"
-
-
-def b64(text: str | bytes) -> str:
-    return base64.b64encode(text.encode() if isinstance(text, str) else text).decode()
-
-
-def using(name: str, secret: str) -> Change:
-    uses = (SecretUse(name=secret, file="word"),)
-    spec = make_spec(name, 1)
-    run = replace(spec.run, secrets=uses, store=StoreUse(secret=secret))
-    return Change(services=(replace(spec, run=run),))
-
-
-@dataclass
-class Program:
-    """What a service runs that knows etcd: it speaks to one gate."""
-
-    door: Door
-    name: str
-    token: str = ""
-    headers: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def prefix(self) -> str:
-        return part_of(self.name)
-
-    def client(self) -> httpx2.AsyncClient:
-        roots = self.door.file.read().roots
-        return httpx2.AsyncClient(verify=trusting_context(roots), timeout=20)
-
-    async def ask(self, method: str, said: object) -> tuple[int, Mapping[str, Any]]:
-        async with self.client() as client:
-            answer = await client.post(
-                f"{self.door.url}/v3/{method}",
-                content=said if isinstance(said, bytes) else json.dumps(said),
-                headers={"authorization": self.token} if self.token else {},
-                extensions={"sni_hostname": controllers_server_name(PLATFORM.name)},
-            )
-            return answer.status_code, answer.json()
-
-    async def done(self, method: str, said: object) -> Mapping[str, Any]:
-        status, answer = await self.ask(method, said)
-        assert status == 200, answer
-        return answer
-
-    async def refused(self, method: str, said: object, code: int, words: str = "") -> None:
-        status, answer = await self.ask(method, said)
-        assert (status >= 400, answer.get("code")) == (True, code), (said, status, answer)
-        assert words in answer["error"], answer
-
-    async def log_in(self, password: str = WORD) -> None:
-        said = {"name": self.name, "password": password}
-        self.token = (await self.done("auth/authenticate", said))["token"]
-
-    def key(self, name: str) -> str:
-        return b64(f"{self.prefix}{name}")
-
-    async def put(self, name: str, value: str | bytes, **more: object) -> Mapping[str, Any]:
-        return await self.done("kv/put", {"key": self.key(name), "value": b64(value), **more})
-
-    async def get(self, name: str) -> bytes | None:
-        answer = await self.done("kv/range", {"key": self.key(name)})
-        found = answer.get("kvs", [])
-        return base64.b64decode(found[0].get("value", "")) if found else None
-
-    @contextlib.asynccontextmanager
-    async def watching(self, said: object) -> AsyncIterator[AsyncIterator[Any]]:
-        async with (
-            self.client() as client,
-            client.stream(
-                "POST",
-                f"{self.door.url}/v3/watch",
-                content=json.dumps({"create_request": said}),
-                headers={"authorization": self.token},
-                extensions={"sni_hostname": controllers_server_name(PLATFORM.name)},
-            ) as answer,
-        ):
-            assert answer.status_code == 200, await answer.aread()
-            yield (json.loads(line) async for line in answer.aiter_lines())
-
-
-@dataclass
-class Scene:
-    """A controller, a store, and the programs of two services."""
-
-    door: Door
-    store: EtcdStore
-    db: Program
-    other: Program
-
-    async def set_secret(self, name: str, value: str, verb: SecretVerb) -> None:
-        said = SecretChange(verb=verb, name=name, value=b64(value))
-        await Secrets(self.door.operations, secure=True).change(said, NOBODY)
-        await self.door.seen()
-
-    async def empty(self) -> None:
-        """Forget what was before, as another test has the same store."""
-        for prefix in ("/pltfrms-parts/", "/pltfrms-part-leases/"):
-            for lease in {each.lease for each in (await self.store.list(prefix)).entries} - {0}:
-                await self.store.revoke(lease)
-            question = {"key": b64(prefix), "range_end": b64(prefix[:-1] + "0")}
-            await self.store.ask("/v3/kv/deleterange", question, repeatable=True)
-
-
-Story = Callable[[Scene], Awaitable[None]]
-Play = Callable[[Story], None]
+from tests.contracts.parts import WORD, Play, Program, Scene, b64, playing, using
 
 
 @pytest.fixture
 def play(etcd: EtcdCluster, tmp_path: Path) -> Play:
-    def run(story: Story) -> None:
-        store = EtcdStore(etcd.endpoints, watch_silence_seconds=3)
-
-        async def whole(door: Door) -> None:
-            scene = Scene(door, store, Program(door, "db"), Program(door, "db-2"))
-            await scene.empty()
-            try:
-                for name in ("db", "db-2"):
-                    word = f"{name}-word"
-                    value = WORD if name == "db" else "another word"
-                    await scene.set_secret(word, f"{value}\n", SecretVerb.SET)
-                    await door.operations.apply(using(name, word))
-                await door.seen()
-                await scene.db.log_in()
-                await scene.other.log_in("another word")
-                await story(scene)
-            finally:
-                await store.close()
-
-        serve(tmp_path / "door", whole, gateway=store)
-
-    return run
+    return playing(etcd, tmp_path)
 
 
 # ---- what a program that elects a primary does ---------------------------------------------
@@ -211,7 +73,36 @@ def test_changes_are_told_as_they_happen(play: Play) -> None:
             await db.put("a", "ours")
             (event,) = (await anext(answers))["result"]["events"]
             assert base64.b64decode(event["kv"]["value"]) == b"ours"
-            assert await anext(answers, None) is None  # it was silent, and so may be dead
+
+    play(story)
+
+
+def test_a_watch_that_hears_nothing_ends(etcd: EtcdCluster, tmp_path: Path) -> None:
+    async def story(scene: Scene) -> None:
+        async with scene.db.watching({"key": b64(scene.db.prefix)}) as answers:
+            assert [each["result"].get("created") async for each in answers] == [True]
+
+    playing(etcd, tmp_path, silence_seconds=2.0)(story)
+
+
+def test_what_is_told_at_once_comes_in_pieces(play: Play) -> None:
+    """A watch that begins with all of the history is no answer of so many bytes."""
+
+    async def story(scene: Scene) -> None:
+        db = scene.db
+        begin = int((await db.put("a", "x"))["header"]["revision"])
+        large = Put(key=f"{db.prefix}large", value=b"x" * 65_536)
+        for _ in range(60):
+            await scene.store.commit([large])
+        said = {"key": b64(db.prefix), "range_end": b64("/pltfrms-parts/db0")}
+        seen, sizes = 0, []
+        async with db.watching(said | {"start_revision": str(begin)}) as answers:
+            async for answer in answers:
+                seen += len(answer["result"].get("events", ()))
+                sizes.append(size_of(answer))
+                if seen == 61:
+                    break
+        assert max(sizes) < 3 * room.BYTES_MAX < sum(sizes)
 
     play(story)
 
@@ -390,13 +281,42 @@ def test_who_shows_no_token_or_another_is_not_let_in(play: Play) -> None:
         for name, password in (("db", "x"), ("nobody", WORD), ("db", ""), ("db", f"{WORD}\n")):
             login = {"name": name, "password": password}
             await db.refused("auth/authenticate", login, 3, "authentication failed")
+        odd = {"name": "\ud800", "password": "\ud800"}  # which no token can have in it
+        await db.refused("auth/authenticate", odd, 3, "authentication failed")
+
+    play(story)
+
+
+def test_nothing_is_read_of_who_is_not_known(play: Play) -> None:
+    async def story(scene: Scene) -> None:
+        db = scene.db
+        db.token = db.token[:-1]
+        for method in ("kv/range", "kv/txn", "lease/grant", "watch", "cluster/member/list"):
+            await db.refused(method, b"[" * 100_000, 16, "invalid auth token")
+        db.token = ""
+        long = {"name": "db", "password": "x" * LOGIN_BYTES_MAX}
+        await db.refused("auth/authenticate", long, 3, "longer than")
+
+    play(story)
+
+
+def test_a_word_that_is_an_empty_line_lets_nobody_in(play: Play) -> None:
+    async def story(scene: Scene) -> None:
+        await scene.set_secret("empty", "\n", SecretVerb.SET)
+        await scene.door.operations.apply(using("db-3", "empty"))
+        await scene.door.seen()
+        login = {"name": "db-3", "password": ""}
+        await scene.db.refused("auth/authenticate", login, 3, "authentication failed")
+        scene.db.token = token_for("db-3", b"", 2_000_000_000)
+        await scene.db.refused("cluster/member/list", {}, 16)
 
     play(story)
 
 
 def test_a_token_ends_with_the_word_that_it_was_given_for(play: Play) -> None:
     async def story(scene: Scene) -> None:
-        db, prefix = scene.db, {"key": b64(scene.db.prefix)}
+        db = scene.db
+        prefix = {"key": b64(db.prefix), "range_end": b64("/pltfrms-parts/db0")}
         async with db.watching(prefix) as answers:
             await anext(answers)
             await scene.set_secret("db-word", "a new word", SecretVerb.ROTATE)
@@ -410,7 +330,7 @@ def test_a_token_ends_with_the_word_that_it_was_given_for(play: Play) -> None:
             db.token = ""
             login = {"name": "db", "password": WORD}
             await db.refused("auth/authenticate", login, 3, "authentication failed")
-            assert [each async for each in answers if "events" not in each["result"]] == []
+            assert [each async for each in answers] == []
 
     play(story)
 
@@ -468,11 +388,12 @@ def test_leases_and_watches_are_counted(play: Play, monkeypatch: pytest.MonkeyPa
             async with db.watching(said) as two:
                 await anext(two)
                 await db.refused("watch", {"create_request": said}, 8, "at most 2 watches")
-        async with asyncio.timeout(10):
-            while (await db.ask("watch", {"create_request": {}}))[1]["code"] != 7:
-                pass
-        async with db.watching(said) as again:
-            await anext(again)
+        for _ in range(100):  # until the gate has seen that they are gone
+            with contextlib.suppress(AssertionError):
+                async with db.watching(said) as again:
+                    await anext(again)
+                    return
+        pytest.fail("both places are still taken")
 
     play(story)
 

@@ -14,10 +14,13 @@ from starlette.responses import StreamingResponse
 
 from pltfrms.api.bounds.bodies import JSON
 from pltfrms.api.bounds.refusals import as_etcd
+from pltfrms.api.bounds.shares import BODY_BYTES_MAX, Lane
 from pltfrms.controller.asked.parts import VERSION, PartsDesk
 from pltfrms.errors import PltfrmsError
 from pltfrms.planner.parts.refusals import INVALID, STATUS, PartError
 
+LOGIN_BYTES_MAX: Final = 16 * 1024
+"""Of what is read of who is not known yet: user and password."""
 _Answer = Callable[[str, object], Awaitable[Mapping[str, Any]]]
 _TOKEN: Final = "authorization"  # noqa: S105 (the name of a header)
 
@@ -34,10 +37,10 @@ def add_part_routes(app: FastAPI, desk: PartsDesk) -> None:
     async def authenticate(request: Request) -> Response:
         """Give a token for name and password."""
 
-        async def answer(said: object) -> Mapping[str, Any]:
-            return desk.login(said)
+        async def answer() -> Response:
+            return _json(desk.login(_said(await request.body(), LOGIN_BYTES_MAX)))
 
-        return await _answered(request, answer)
+        return await _refusing(answer)
 
     @app.post("/v3/cluster/member/list")
     async def members(request: Request) -> Response:
@@ -52,12 +55,13 @@ def add_part_routes(app: FastAPI, desk: PartsDesk) -> None:
     async def watch(request: Request) -> Response:
         """Say what changes, as long as the client is there."""
 
-        async def begin(said: object) -> Response:
-            answers = desk.watch(_token(request), said)
+        async def begin() -> Response:
+            desk.who(_token(request))
+            answers = desk.watch(_token(request), _said(await request.body()))
             first = await anext(answers, None)
             return StreamingResponse(_lines(first, answers), media_type=JSON)
 
-        return await _refusing(request, begin)
+        return await _refusing(begin)
 
     _add_questions(app, desk)
 
@@ -86,29 +90,19 @@ def _add_questions(app: FastAPI, desk: PartsDesk) -> None:
 
 
 async def _known(request: Request, desk: PartsDesk, answer: _Answer) -> Response:
-    """Answer who shows a token."""
+    """Answer who shows a token; of anybody else nothing is read."""
 
-    async def answered(said: object) -> Mapping[str, Any]:
-        return await answer(desk.who(_token(request)), said)
+    async def answered() -> Response:
+        service = desk.who(_token(request))
+        return _json(await answer(service, _said(await request.body())))
 
-    return await _answered(request, answered)
-
-
-async def _answered(
-    request: Request, answer: Callable[[object], Awaitable[Mapping[str, Any]]]
-) -> Response:
-    async def respond(said: object) -> Response:
-        return _json(await answer(said))
-
-    return await _refusing(request, respond)
+    return await _refusing(answered)
 
 
-async def _refusing(
-    request: Request, answer: Callable[[object], Awaitable[Response]]
-) -> Response:
-    """Answer what a question says, or refuse it as etcd does."""
+async def _refusing(answer: Callable[[], Awaitable[Response]]) -> Response:
+    """Answer a question, or refuse it as etcd does."""
     try:
-        return await answer(_said(await request.body()))
+        return await answer()
     except PartError as error:
         return refused(error)
     except PltfrmsError as error:
@@ -137,7 +131,9 @@ def _line(answer: Mapping[str, Any]) -> bytes:
     return json.dumps({"result": answer}, separators=(",", ":")).encode() + b"\n"
 
 
-def _said(body: bytes) -> object:
+def _said(body: bytes, most: int = BODY_BYTES_MAX[Lane.PART]) -> object:
+    if len(body) > most:
+        raise PartError(INVALID, f"that is longer than {most} bytes")
     try:
         return json.loads(body)
     except (ValueError, RecursionError):

@@ -64,8 +64,11 @@ class PartsDesk:
         if not name:
             raise PartError(INVALID, _NO_TOKEN)
         seconds = self._controller.clock.unix_ms() // 1000
+        passwords = self._passwords(name)
+        if not passwords:  # also of what is no name, and cannot be in a token
+            raise PartError(INVALID, _WRONG)
         token = token_for(name, password.encode(errors="replace"), seconds)
-        if not is_valid(token, self._passwords(name), seconds):
+        if not is_valid(token, passwords, seconds):
             raise PartError(INVALID, _WRONG)
         return {"token": token}
 
@@ -92,7 +95,7 @@ class PartsDesk:
                 version = uses.get(store.secret, 0) or secret.note.version
                 sealed = secret.sealed(version)
                 found.append(self._opened(store.secret, version, sealed))
-        return found
+        return [each for each in found if each]  # an empty line lets nobody in
 
     def _open(self, name: str, version: int, _sealed: str) -> bytes:
         """Return a value as who reads a file of it shows it: without the end of its line."""
