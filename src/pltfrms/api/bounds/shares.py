@@ -71,7 +71,7 @@ that fits into one transaction of the store has less than 1 MB."""
 BODIES_BYTES_EACH: Final = 16 * _MIB
 BODIES_BYTES_ALL: Final = 64 * _MIB
 """Bodies in memory at the same time, of one caller, and of all; what machines of ours send
-counts for themselves alone."""
+counts for themselves alone. Questions about parts have as much again: instances are many."""
 
 OF_MACHINES: Final = {
     Lane.HEARTBEAT: Share(seats=8, rate=Rate(per_second=40, burst=100)),
@@ -117,7 +117,8 @@ class _Taken:
     seats_of_all: Counter[tuple[bool, Lane]] = field(default_factory=Counter)
     """Of root of this machine (True), and of all others."""
     bytes: Counter[Caller] = field(default_factory=Counter)
-    bytes_of_all: int = 0
+    bytes_of_all: Counter[bool] = field(default_factory=Counter)
+    """Of questions about parts (True), and of all others."""
 
 
 class Shares:
@@ -150,21 +151,22 @@ class Shares:
             UnavailableError: all callers together send too much already.
         """
         taken, counts = self._taken, caller.kind is CallerKind.STRANGER
+        of_part = lane is Lane.PART
         if caller.kind is not CallerKind.LOCAL:
             self._pay(caller, lane)
         if size > BODY_BYTES_MAX[lane]:
             self.too_large(lane)
         if size and taken.bytes[caller] + size > BODIES_BYTES_EACH:
             self._refuse(lane, "bytes", TooManyError(f"{caller} sends too much at once"))
-        if counts and size and taken.bytes_of_all + size > BODIES_BYTES_ALL:
+        if counts and size and taken.bytes_of_all[of_part] + size > BODIES_BYTES_ALL:
             self._refuse(lane, "bytes of all", _busy("send large questions to"))
         taken.bytes[caller] += size
-        taken.bytes_of_all += size * counts
+        taken.bytes_of_all[of_part] += size * counts
         try:
             yield
         finally:
             taken.bytes[caller] -= size
-            taken.bytes_of_all -= size * counts
+            taken.bytes_of_all[of_part] -= size * counts
             if not taken.bytes[caller]:
                 del taken.bytes[caller]
 
