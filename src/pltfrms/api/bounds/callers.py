@@ -3,7 +3,8 @@
 Machines of ours have shares of their own, each one: whoever else asks, and how much, takes
 nothing from them. Root on this machine comes through the local socket. Everybody else is known
 by the address alone, of IPv6 by the /64, of which one host has as many addresses as it likes.
-Addresses of instances say their service and where it is: each of these is somebody.
+Addresses of instances say their service: all instances of one are somebody, so that however
+many they are, what is for everybody is not theirs.
 """
 
 from collections.abc import Callable
@@ -12,10 +13,9 @@ from enum import StrEnum
 from ipaddress import IPv6Address, IPv6Network, ip_address
 
 from pltfrms.model.network.topology import Platform
+from pltfrms.model.services.egress import pools6, service_id_in
 
 _HOST_BITS = 64
-_SERVICE_BITS = 96
-"""Of an instance's address (`Platform.instance6`)."""
 
 
 class CallerKind(StrEnum):
@@ -35,7 +35,7 @@ class Caller:
 
     kind: CallerKind
     name: str
-    """Of a machine; else an address or prefix; empty: root."""
+    """Of a machine; else an address or prefix, or whose instances; empty: root."""
 
     def __str__(self) -> str:
         """Return how it is called in sentences."""
@@ -68,10 +68,10 @@ class Callers:
         except ValueError:  # of a test that is no network
             return Caller(CallerKind.STRANGER, client[0])
         if isinstance(address, IPv6Address):
-            platform = self._known
-            inside = platform is not None and address in platform.infrastructure6
-            bits = _SERVICE_BITS if inside else _HOST_BITS
-            network = IPv6Network((address, bits), strict=False)
+            if self._known is not None and address in pools6(self._known):
+                number = service_id_in(address)
+                return Caller(CallerKind.STRANGER, f"instances of service {number}")
+            network = IPv6Network((address, _HOST_BITS), strict=False)
             return machines.get(address) or Caller(CallerKind.STRANGER, str(network))
         return Caller(CallerKind.STRANGER, str(address))
 

@@ -9,7 +9,7 @@ its nodes and instances, from ids alone:
 """
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
 
 from pltfrms.model.addresses import Address, Prefix
@@ -62,10 +62,19 @@ def services_and_instances(platform: Platform, version: int) -> tuple[Prefix, ..
 
     Only in IPv4 the addresses of machines are among them.
     """
-    pools6 = IPv6Network((int(platform.infrastructure6.network_address) | POOLS, 52))
     four = () if platform.infrastructure4 is None else (platform.infrastructure4,)
-    every = (*four, pools6, *(each.prefix for each in platform.aggregates))
+    every = (*four, pools6(platform), *(each.prefix for each in platform.aggregates))
     return tuple(each for each in every if each.version == version)
+
+
+def pools6(platform: Platform) -> IPv6Network:
+    """Return where instances of all nodes have their IPv6 addresses."""
+    return IPv6Network((int(platform.infrastructure6.network_address) | POOLS, 52))
+
+
+def service_id_in(address: IPv6Address) -> int:
+    """Return the id of the service that an instance's address says (`Platform.instance6`)."""
+    return int(address) >> 32 & 0xFFFF
 
 
 def addresses_per_node(aggregate: Aggregate) -> int:
