@@ -27,6 +27,21 @@ def test_keys_of_who_has_no_part_any_more_are_forgotten() -> None:
     assert unneeded_keys({}, [f"{PARTS}odd"]) == (f"{PARTS}odd",)
 
 
+def test_who_gets_the_name_of_a_deleted_service_finds_nothing_of_it() -> None:
+    """Not after a while: the keys of another cluster would keep a new one from its start."""
+
+    async def story(cluster: Cluster) -> None:
+        store, web = cluster.seats["fra-c1"].store, Change(services=(make_spec("web", 1),))
+        await cluster.operations.apply(web)
+        key = f"{part_of('web')}initialize"
+        await store.commit([Put(key=key, value=b"x"), Put(key=f"{PARTS}web-2/a", value=b"x")])
+        await cluster.operations.delete("web")
+        await cluster.operations.apply(web)
+        assert [each.key for each in (await store.list(PARTS)).entries] == [f"{PARTS}web-2/a"]
+
+    simulate(story)
+
+
 def test_a_part_goes_with_its_service_and_no_other() -> None:
     many = [Put(key=f"{part_of('gone')}{at}", value=b"x") for at in range(MAX_OPERATIONS)]
 

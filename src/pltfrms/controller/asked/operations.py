@@ -31,8 +31,9 @@ from pltfrms.controller.planning.judging import (
     with_origins,
 )
 from pltfrms.controller.planning.loop import Controller
+from pltfrms.controller.planning.tidying import forget_parts_of
 from pltfrms.controller.records.auditing import NOBODY, Asked, AuditLog
-from pltfrms.controller.records.history import History, forgotten
+from pltfrms.controller.records.history import History, forgotten, forgotten_by
 from pltfrms.controller.records.state import (
     PLATFORM_KEY,
     Stored,
@@ -77,8 +78,6 @@ from pltfrms.planner.foresight.admission import is_admission_due, judge_admissio
 from pltfrms.planner.placement.under_way import under_way
 from pltfrms.specfile import check_job, check_platform, check_service
 
-_WRITES_MAX = 100
-"""What the store takes at once, less what each commit has."""
 SERVICES_MAX = 40
 """Services of one change: it is one transaction."""
 _LOOK_SECONDS = 5.0
@@ -301,7 +300,7 @@ class Operations:
         require_approved(two, approved, snapshot)
         beside: list[Put | Delete] = [
             *audit(self._journal, verdicts, change, approved),
-            *_forgotten_by(snapshot, outcome),
+            *forgotten_by(snapshot, outcome),
             *generated_writes(self.controller.values, read[1], outcome.secrets),
         ]
         unchanged = conditions(snapshot, approved)
@@ -475,7 +474,11 @@ class Operations:
         lines = [f"{line.about} {line.action}: {line.detail}" for line in outcome.lines]
         sealed = await self.records.seal(what, lines, asked)
         writes += [*map(self._journal.put, accepted), *beside, *sealed.writes]
-        return await self._store.commit(writes, (*conditions, sealed.condition))
+        committed = await self._store.commit(writes, (*conditions, sealed.condition))
+        if committed:
+            after = replace(outcome.snapshot, revision=committed)
+            await forget_parts_of(self._store, after, outcome.deleted)
+        return committed
 
     async def _preview(
         self,
@@ -502,17 +505,6 @@ class Operations:
             doubts=judgement.doubts,
             two_people=two_people,
         )
-
-
-def _forgotten_by(snapshot: Snapshot, outcome: Outcome) -> list[Delete]:
-    """Return the writes that drop what is kept of services that go, if all fits at once."""
-    writes = [each for name in outcome.deleted for each in forgotten(snapshot.services[name])]
-    if writes and len(writes) + 2 * len(outcome.lines) > _WRITES_MAX:
-        raise UsageError(
-            f"{len(outcome.deleted)} services are to go with all their versions, which is too "
-            f"much at once; first: pltfrms service delete {outcome.deleted[0]}"
-        )
-    return writes
 
 
 def _located(about: str, problem: Problem) -> Problem:

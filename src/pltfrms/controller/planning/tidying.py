@@ -1,5 +1,7 @@
 """What a controller does beside plans: forget what nobody needs, and keep volumes."""
 
+import contextlib
+from collections.abc import Iterable
 from dataclasses import replace
 
 from pltfrms.codec import encode
@@ -13,9 +15,10 @@ from pltfrms.controller.records.state import (
 )
 from pltfrms.drivers.store.ports import Delete, Put, Store
 from pltfrms.drivers.store.transaction import MAX_OPERATIONS
+from pltfrms.errors import UnavailableError
 from pltfrms.model.running.state import Snapshot
 from pltfrms.model.running.volumes import Volume
-from pltfrms.model.services.parts import PARTS
+from pltfrms.model.services.parts import PARTS, part_of
 from pltfrms.planner.changes.volumes import made_now, taken_back
 from pltfrms.planner.upkeep.forgetting import unneeded_keys, unneeded_machines
 
@@ -35,9 +38,19 @@ async def forget_machines(store: Store, snapshot: Snapshot) -> None:
         await store.commit(writes, (unchanged_since(snapshot.revision),))
 
 
-async def forget_parts(store: Store, snapshot: Snapshot) -> None:
+async def forget_parts_of(store: Store, snapshot: Snapshot, deleted: Iterable[str]) -> None:
+    """Forget at once what services had that are deleted: another one may get a name at once.
+
+    What fails is left to the next pass that looks at all parts.
+    """
+    with contextlib.suppress(UnavailableError):
+        for name in deleted:
+            await forget_parts(store, snapshot, part_of(name))
+
+
+async def forget_parts(store: Store, snapshot: Snapshot, below: str = PARTS) -> None:
     """Forget what services had in the store that have no part there any more."""
-    listing = await store.list(PARTS)
+    listing = await store.list(below)
     unneeded = unneeded_keys(snapshot.services, [entry.key for entry in listing.entries])
     for at in range(0, len(unneeded), MAX_OPERATIONS - 1):
         some = unneeded[at : at + MAX_OPERATIONS - 1]

@@ -9,11 +9,16 @@ from pltfrms.controller.records.documents import read_documents
 from pltfrms.controller.records.state import VERSIONS, version_key
 from pltfrms.drivers.store.ports import Condition, Delete, Put, Store
 from pltfrms.drivers.store.transaction import batches
+from pltfrms.errors import UsageError
 from pltfrms.model.messages.api import ServiceHistory, ServiceVersion
+from pltfrms.model.running.state import Snapshot
 from pltfrms.model.services.service import Service
+from pltfrms.planner.changes.change import Outcome
 
 VERSIONS_KEPT: Final = 20
 """Of each service, the present one among them."""
+_WRITES_MAX = 100
+"""What the store takes at once, less what each commit has."""
 
 
 class History:
@@ -100,3 +105,14 @@ def forgotten(service: Service) -> list[Delete]:
     last = max(service.version, service.last_version)
     numbers = range(max(1, last - VERSIONS_KEPT), last + 1)
     return [Delete(key=version_key(service.name, number)) for number in numbers]
+
+
+def forgotten_by(snapshot: Snapshot, outcome: Outcome) -> list[Delete]:
+    """Return the writes that drop what is kept of services that go, if all fits at once."""
+    writes = [each for name in outcome.deleted for each in forgotten(snapshot.services[name])]
+    if writes and len(writes) + 2 * len(outcome.lines) > _WRITES_MAX:
+        raise UsageError(
+            f"{len(outcome.deleted)} services are to go with all their versions, which is too "
+            f"much at once; first: pltfrms service delete {outcome.deleted[0]}"
+        )
+    return writes
