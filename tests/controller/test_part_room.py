@@ -153,3 +153,14 @@ def test_who_is_told_more_than_there_is_room_for_waits_until_it_is_made_good() -
     assert not expects(scene, "db", 1)
     scene.now += 2.0
     assert scene.room.answered("db", 0) == 0.0
+
+
+def test_a_full_part_is_looked_at_no_more_often_than_it_may_read() -> None:
+    scene, seconds = Scene(), 100
+    value = b"x" * (BYTES_MAX // 16)
+    scene.store.keys = {f"k{number}".encode(): value for number in range(16)}
+    for _ in range(10 * seconds):
+        assert not scene.write("db", keys=[b"one more"])
+        scene.now += 0.1
+    room = ANSWERS_BYTES_AT_ONCE + seconds * ANSWERS_BYTES_PER_SECOND
+    assert scene.store.looks <= room / BYTES_MAX

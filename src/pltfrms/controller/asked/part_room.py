@@ -10,6 +10,7 @@ from pltfrms.model.services.parts import part_of
 from pltfrms.planner.parts.questions import PartQuestion
 from pltfrms.planner.parts.refusals import EXHAUSTED, PartError
 from pltfrms.planner.parts.room import (
+    ANSWER_BYTES_MIN,
     ANSWERS_BYTES_AT_ONCE,
     ANSWERS_BYTES_PER_SECOND,
     BYTES_MAX,
@@ -17,6 +18,7 @@ from pltfrms.planner.parts.room import (
     BYTES_PER_SECOND,
     CHANGES_OF_ALL_PER_SECOND,
     CHANGES_PER_SECOND,
+    size_of,
     why_no_room,
     with_puts,
 )
@@ -82,6 +84,20 @@ class PartRoom:
             at, known = self._known[service]
             self._known[service] = at, with_puts(known, puts)
 
+    async def ask(self, service: str, path: str, asked: PartQuestion) -> Mapping[str, Any]:
+        """Ask the store for a part, as far as there is room for the answer; PartError."""
+        question, repeatable = asked.question, not asked.changes
+        if not asked.reads:
+            return await self._gateway.ask(path, question, repeatable=repeatable)
+        self.expect(service, asked.reads)
+        size = 0
+        try:
+            answer = await self._gateway.ask(path, question, repeatable=repeatable)
+            size = max(size_of(answer), ANSWER_BYTES_MIN)
+        finally:
+            self.answered(service, size - asked.reads)
+        return answer
+
     def expect(self, service: str, size: int) -> None:
         """Keep room for an answer that may be so long; PartError: there is not so much."""
         answers = self._answered_by_now(service)
@@ -110,9 +126,8 @@ class PartRoom:
         begin = part_of(service).encode()
         end = begin[:-1] + bytes([begin[-1] + 1])
         question = {"key": _text(begin), "range_end": _text(end)}
-        at = self._monotonic()
-        answer = await self._gateway.ask("/v3/kv/range", question, repeatable=True)
-        known = dict(_sizes(answer))
+        at, asked = self._monotonic(), PartQuestion(question=question, reads=BYTES_MAX)
+        known = dict(_sizes(await self.ask(service, "/v3/kv/range", asked)))
         self._known[service] = at, known
         return known
 

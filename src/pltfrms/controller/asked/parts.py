@@ -30,7 +30,7 @@ from pltfrms.planner.parts.refusals import (
     UNAUTHENTICATED,
     PartError,
 )
-from pltfrms.planner.parts.room import ANSWER_BYTES_MIN, WATCHES_MAX, size_of
+from pltfrms.planner.parts.room import WATCHES_MAX, size_of
 from pltfrms.planner.parts.tokens import is_valid, service_in, token_for
 from pltfrms.planner.upkeep.upkeep import WARN_SHARE
 
@@ -106,7 +106,8 @@ class PartsDesk:
 
     async def range(self, service: str, said: object) -> Mapping[str, Any]:
         """Answer `kv/range`."""
-        return await self._ask(service, "range", PartJudge(service).range(said))
+        asked = PartJudge(service).range(said)
+        return await self._room.ask(service, "/v3/kv/range", asked)
 
     async def put(self, service: str, said: object) -> Mapping[str, Any]:
         """Answer `kv/put`."""
@@ -129,20 +130,7 @@ class PartsDesk:
         if asked.changes:
             await self._room.take(service, asked)
             self._room.wrote(service, asked.puts)
-        return await self._ask(service, what, asked)
-
-    async def _ask(self, service: str, what: str, asked: PartQuestion) -> Mapping[str, Any]:
-        path, repeatable = f"/v3/kv/{what}", not asked.changes
-        if not asked.reads:
-            return await self._gateway.ask(path, asked.question, repeatable=repeatable)
-        self._room.expect(service, asked.reads)
-        size = 0
-        try:
-            answer = await self._gateway.ask(path, asked.question, repeatable=repeatable)
-            size = max(size_of(answer), ANSWER_BYTES_MIN)
-        finally:
-            self._room.answered(service, size - asked.reads)
-        return answer
+        return await self._room.ask(service, f"/v3/kv/{what}", asked)
 
     def _require_free(self) -> None:
         """Take nothing more while the store is rather full, or nobody knows how full it is."""
