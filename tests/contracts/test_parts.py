@@ -374,6 +374,23 @@ def test_what_is_too_large_is_refused(play: Play) -> None:
     play(story)
 
 
+def test_what_is_said_for_nothing_is_counted_before_it_is_read(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once = "pltfrms.controller.asked.part_room.ANSWERS_BYTES_AT_ONCE"
+    monkeypatch.setattr("pltfrms.controller.asked.part_room.ANSWERS_BYTES_PER_SECOND", 1)
+    monkeypatch.setattr(at_once, 1_000_000)
+
+    async def story(scene: Scene) -> None:
+        nothing = b"[" * 400_000
+        for code in (3, 3, 8, 8):
+            await scene.db.refused("lease/keepalive", nothing, code)
+        await scene.db.done("lease/keepalive", {"ID": "7"})
+        await scene.other.refused("lease/keepalive", nothing, 3)
+
+    play(story)
+
+
 def test_leases_and_watches_are_counted(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pltfrms.controller.asked.parts.WATCHES_MAX", 2)
 

@@ -56,8 +56,8 @@ def add_part_routes(app: FastAPI, desk: PartsDesk) -> None:
         """Say what changes, as long as the client is there."""
 
         async def begin() -> Response:
-            desk.who(_token(request))
-            answers = desk.watch(_token(request), _said(await request.body()))
+            _, said = await _heard(request, desk)
+            answers = desk.watch(_token(request), said)
             first = await anext(answers, None)
             return StreamingResponse(_lines(first, answers), media_type=JSON)
 
@@ -93,10 +93,16 @@ async def _known(request: Request, desk: PartsDesk, answer: _Answer) -> Response
     """Answer who shows a token; of anybody else nothing is read."""
 
     async def answered() -> Response:
-        service = desk.who(_token(request))
-        return _json(await answer(service, _said(await request.body())))
+        return _json(await answer(*await _heard(request, desk)))
 
     return await _refusing(answered)
+
+
+async def _heard(request: Request, desk: PartsDesk) -> tuple[str, object]:
+    """Return who asks, and what, as far as there is room for it; PartError."""
+    service, body = desk.who(_token(request)), await request.body()
+    desk.weigh(service, len(body))
+    return service, _said(body)
 
 
 async def _refusing(answer: Callable[[], Awaitable[Response]]) -> Response:

@@ -99,10 +99,10 @@ class PartRoom:
         return answer
 
     def expect(self, service: str, size: int) -> None:
-        """Keep room for an answer that may be so long; PartError: there is not so much."""
+        """Keep room for a question, or for its answer, of so many bytes; PartError."""
         answers = self._answered_by_now(service)
         if answers.bytes < size:
-            raise PartError(EXHAUSTED, "a part reads more than there is room")
+            raise PartError(EXHAUSTED, "a part says or reads more than there is room")
         answers.bytes -= size
 
     def answered(self, service: str, more: int) -> float:

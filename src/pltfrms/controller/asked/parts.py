@@ -30,7 +30,7 @@ from pltfrms.planner.parts.refusals import (
     UNAUTHENTICATED,
     PartError,
 )
-from pltfrms.planner.parts.room import WATCHES_MAX, size_of
+from pltfrms.planner.parts.room import ANSWER_BYTES_MIN, WATCHES_MAX, size_of
 from pltfrms.planner.parts.tokens import is_valid, service_in, token_for
 from pltfrms.planner.upkeep.upkeep import WARN_SHARE
 
@@ -81,6 +81,11 @@ class PartsDesk:
         if not service or not is_valid(token, self._passwords(service), seconds):
             raise PartError(UNAUTHENTICATED, _BAD_TOKEN)
         return service
+
+    def weigh(self, service: str, size: int) -> None:
+        """Count a question of so many bytes before it is read, but for small ones."""
+        if size > ANSWER_BYTES_MIN:
+            self._room.expect(service, size)
 
     def _passwords(self, name: str) -> list[bytes]:
         """Return with which a service may come: those of versions that it has now."""

@@ -22,8 +22,8 @@ BYTES_OF_ALL_PER_SECOND: Final = 1024 * 1024
 """What is written stays in the history of the store for ten minutes: a third of its quota."""
 ANSWERS_BYTES_PER_SECOND: Final = 1024 * 1024
 ANSWERS_BYTES_AT_ONCE: Final = 16 * 1024 * 1024
-"""Of what one gate answers to a part, after a rest: whoever else asks there waits while an
-answer is made, and it is in memory until it is taken."""
+"""Of what one gate is asked by a part, and answers, after a rest: whoever else asks there waits
+while that is read and made, and an answer is in memory until it is taken."""
 ANSWER_BYTES_MIN: Final = 4096
 """As so large the smallest one is counted."""
 
