@@ -26,7 +26,8 @@ def test_units_are_started_stopped_and_started_anew(
     units.start("a", "b")
     units.restart("a")
     units.stop("a", "b")
-    assert told.read_text().splitlines() == ["start a b", "try-restart a", "stop a b"]
+    asked = ["start a b", "try-restart a", "stop a b", "reset-failed a b"]
+    assert told.read_text().splitlines() == asked
 
 
 def test_who_cannot_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

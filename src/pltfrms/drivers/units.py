@@ -11,6 +11,8 @@ from pltfrms.errors import UnavailableError
 _RUNS: Final = Path("/run/systemd/system")
 _NOT_LOADED: Final = 5
 """systemctl's exit code for a unit that is not there; the others were stopped."""
+_MAY_FAIL: Final = {"stop": {_NOT_LOADED}, "reset-failed": {1, _NOT_LOADED}}
+"""The last one says 1 of a unit that systemd has forgotten since it stopped."""
 _SECONDS: Final = 120.0
 """More than all units of ours may take to stop, one after the other."""
 _BEGUN_FILE: Final = "controller-begun"
@@ -34,8 +36,13 @@ class Units:
         self._do("try-restart", units)
 
     def stop(self, *units: str) -> None:
-        """Stop units, and wait until they have; UnavailableError as `start`."""
+        """Stop units, and wait until they have; UnavailableError as `start`.
+
+        Who complained while it ended, as a member of the store that was just taken out, is not
+        left to who looks for what has failed.
+        """
         self._do("stop", units)
+        self._do("reset-failed", units)
 
     def _do(self, verb: str, units: tuple[str, ...]) -> None:
         if not _RUNS.is_dir():
@@ -47,7 +54,7 @@ class Units:
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise UnavailableError(f"`{' '.join(command)}`: {error}") from error
-        if done.returncode and not (verb == "stop" and done.returncode == _NOT_LOADED):
+        if done.returncode and done.returncode not in _MAY_FAIL.get(verb, ()):
             raise UnavailableError(f"`{' '.join(command)}`: {done.stderr.strip()}")
 
 
