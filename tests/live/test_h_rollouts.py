@@ -12,7 +12,7 @@ from pltfrms.lab.client.prober import BAD_ANSWER, TIMEOUT
 from tests.live.example import web_text
 from tests.live.serving import looking
 
-pytestmark = [pytest.mark.live, pytest.mark.root, pytest.mark.timeout(300), pytest.mark.heavy]
+pytestmark = [pytest.mark.live, pytest.mark.alone, pytest.mark.root, pytest.mark.timeout(300)]
 
 COMMAND = "process: [nginx, -p, ., -c, nginx.conf, -e, error.log]"
 WANTED = 6
