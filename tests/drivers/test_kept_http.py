@@ -25,10 +25,10 @@ def _with_raw(answers: list[bytes], questions: int) -> tuple[int, list[str]]:
 
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         at = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        client = KeptHttp(at, connect_seconds=0.5)
+        client = KeptHttp(at, connect_seconds=3)
         for _ in range(questions):
             try:
-                _, content = await client.ask(HttpQuestion("GET", "/"), 0.5)
+                _, content = await client.ask(HttpQuestion("GET", "/"), 3)
                 said.append(content.decode())
             except SilentError as error:
                 said.append(str(error))
@@ -56,7 +56,7 @@ def test_what_cannot_be_read_is_no_answer_and_ends_the_connection() -> None:
     whole = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
     for torn, said in (
         (b"SSH-2.0-what\r\n\r\n", "illegal status line"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok", "no answer within 0.5 s"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok", "no answer within 3 s"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\nok", "bad Content-Length"),
     ):
         connections, answers = _with_raw([torn, whole], 2)

@@ -212,7 +212,7 @@ FILES: tuple[dict[str, Any], ...] = (
             "binary": {"logo": "YQ=="},
             "modes": {"a.conf": "0644"},
             "secrets": {
-                "db": {"variable": "DB"},
+                "db": {"variable": "DB", "generate": "password"},
                 "tls": {"file": "tls.key", "mode": "0400", "on_change": "signal HUP"},
             },
             "store": {"secret": "db"},
