@@ -1,6 +1,8 @@
 """Machines that all come at once are let in one after the other, and nothing is done twice."""
 
 import asyncio
+import gc
+import weakref
 from contextlib import ExitStack
 from itertools import pairwise
 
@@ -87,6 +89,39 @@ def test_those_who_are_sent_away_are_spread_over_the_time_that_it_takes() -> Non
         assert told[-1] == AGAIN_SECONDS_MAX
 
     simulate(story)
+
+
+def test_nothing_is_left_of_who_was_sent_away() -> None:
+    """Else the garbage collector has to find it, which holds up all heartbeats."""
+
+    async def sent_away(seat: Seat) -> weakref.ref[LaterError]:
+        assert seat.operations
+        try:
+            await seat.operations.heartbeat(_beat("fra-n2"))
+        except LaterError as error:
+            return weakref.ref(error)
+        raise AssertionError("let in")
+
+    async def story() -> None:
+        cluster = Cluster(make_platform(MANY))
+        seat = await _controller(cluster)
+        assert seat.operations
+        seat.store.delay_seconds = lambda: 0.2
+        coming = [
+            asyncio.ensure_future(seat.operations.heartbeat(_beat(f"ams-n{number}")))
+            for number in range(1, AT_ONCE + 1)
+        ]
+        await cluster.clock.sleep(0.1)
+        gc.disable()
+        try:
+            left = await sent_away(seat)
+            await cluster.clock.sleep(0)
+            assert left() is None
+        finally:
+            gc.enable()
+        await asyncio.gather(*coming)
+
+    run_virtual(story())
 
 
 def test_who_is_in_contact_is_never_sent_away() -> None:

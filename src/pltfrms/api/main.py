@@ -64,8 +64,9 @@ _BACKLOG = 4096
 """Machines that connect at the same time, as after we were away. Whom the kernel does not let
 in tries again a second later, and has given up before that."""
 
-_YOUNG, _MIDDLE, _NEVER = 10_000, 10, 1_000_000_000
-"""When the garbage collector looks at what is new, at what has lasted a while, and at all."""
+_YOUNG, _MIDDLE, _NEVER = 1000, 5, 1_000_000_000
+"""When the garbage collector looks at what is new, at what has lasted a while, and at all. Often
+is little at once: each look holds up every heartbeat."""
 _COLLECT_SECONDS = 600.0
 _FOLLOW_SECONDS = 1.0
 _KEYS_SECONDS = 5.0

@@ -121,7 +121,10 @@ class Heartbeats:
             _ = done.cancelled() or done.exception()  # nobody may be waiting any more
 
         storing.add_done_callback(stored)
-        await asyncio.shield(storing)
+        try:
+            await asyncio.shield(storing)
+        finally:
+            del storing, before  # whose error holds this frame: nobody would let go of either
 
     async def _store_heard(self, machine: str, generation: int) -> None:
         """Keep what a machine has heard of while the store is held after a recovery."""

@@ -11,7 +11,7 @@ from typing import Final
 from pltfrms.controller.contact.view import View
 from pltfrms.drivers.ports import Clock
 
-_AT_ONCE: Final = 32
+_AT_ONCE: Final = 8
 """Looked at in one go of the event loop."""
 _PAUSE_SECONDS_MAX: Final = 0.25
 """Between two looks at all, which otherwise lasts as long as the last one: while commit follows
