@@ -9,7 +9,7 @@ PLTFRMS := $(VENV)/bin/pltfrms
 EXAMPLE := examples/three-datacenters
 
 .DEFAULT_GOAL := help
-.PHONY: help up shop down setup page docs test check bench wheel deb clean
+.PHONY: help up shop down setup postgres page docs test check bench wheel deb clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort \
@@ -34,6 +34,9 @@ $(INSTALLED): requirements/dev.txt pyproject.toml scripts/install
 # In this order: the first brings the compiler.
 $(DIRECTOR): $(wildcard $(dir $(DIRECTOR))*.[ch]) scripts/compile-director | $(INSTALLED)
 	@scripts/compile-director
+
+postgres: $(INSTALLED) ## Make what databases in labs need beside PostgreSQL, on this machine
+	@scripts/as-root scripts/make-postgres /
 
 page: ## Build the page that `pltfrms ui` serves
 	@scripts/build-page
