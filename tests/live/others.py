@@ -1,4 +1,4 @@
-"""What others run on nodes of a lab: a server by hand, a pod, and anycast of their own."""
+"""What others run on nodes of a lab: a server by hand, pods, and anycast of their own."""
 
 import json
 import subprocess
@@ -31,25 +31,30 @@ while not select.select([sys.stdin], [], [], 0.03)[0]:
             said.append(str(error))
 print(json.dumps(said))
 """
+POD = ("172.30.0.2", "fd00:244::2")
 _POD = f"""
 ip link add pod0 type veth peer name eth0 netns $POD
-ip address add 10.244.0.1/24 dev pod0 && ip link set pod0 up
+ip address add 172.30.0.1/24 dev pod0 && ip link set pod0 up
 ip -6 address add fd00:244::1/64 dev pod0 nodad
 nsenter -t $POD -n sh -c 'ip link set lo up; ip link set eth0 up
-    ip address add 10.244.0.2/24 dev eth0; ip -6 address add fd00:244::2/64 dev eth0 nodad
-    ip route add default via 10.244.0.1; ip -6 route add default via fd00:244::1'
+    ip address add {POD[0]}/24 dev eth0; ip -6 address add {POD[1]}/64 dev eth0 nodad
+    ip route add default via 172.30.0.1; ip -6 route add default via fd00:244::1'
+"""
+_HOST_PORT = f"""
 for hook in prerouting output; do echo "
     add table inet hostports
     add chain inet hostports $hook {{ type nat hook $hook priority -100; }}
-    add rule inet hostports $hook fib daddr type local tcp dport {PORT} dnat ip to 10.244.0.2
-    add rule inet hostports $hook fib daddr type local tcp dport {PORT} dnat ip6 to fd00:244::2
+    add rule inet hostports $hook fib daddr type local tcp dport {PORT} dnat ip to {POD[0]}
+    add rule inet hostports $hook fib daddr type local tcp dport {PORT} dnat ip6 to {POD[1]}
 "; done | nft -f -
 """
 """As a cluster does it for a `hostPort`: for all that is an address of the node."""
 
 
 @contextmanager
-def server(rig: Rig, machine: str, *, pod: bool = False) -> Iterator["subprocess.Popen[str]"]:
+def server(
+    rig: Rig, machine: str, *, pod: bool = False, host_port: bool = False
+) -> Iterator["subprocess.Popen[str]"]:
     """Serve in a machine, or in a pod on it, until the end or until it is killed."""
     words = [sys.executable, "-c", _SERVER, machine]
     where = ["sh", "-c", 'echo $$; exec "$@"', "sh"]
@@ -59,11 +64,12 @@ def server(rig: Rig, machine: str, *, pod: bool = False) -> Iterator["subprocess
         pid = one.stdout.readline().strip()
         try:
             if pod:
-                rig.run(machine, "sh", "-ec", f"POD={pid}\n{_POD}")
+                text = _POD + (_HOST_PORT if host_port else "")
+                rig.run(machine, "sh", "-ec", f"POD={pid}\n{text}")
             yield one
         finally:
             rig.run(machine, "kill", "-9", pid, check=False)
-            if pod:
+            if host_port:
                 rig.run(machine, "nft", "delete table inet hostports", check=False)
 
 
