@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -136,20 +137,19 @@ _LIFE = st.tuples(
 
 
 @settings(max_examples=60)
-@given(st.lists(_LIFE, max_size=12), st.data())
+@given(st.lists(_LIFE, max_size=12), st.integers(0, 20), st.randoms(use_true_random=True))
 def test_an_agent_that_restarts_between_any_two_steps_announces_the_same(
-    history: list[tuple[tuple[bool, ...], int | None, int]], data: st.DataObject
+    history: list[tuple[tuple[bool, ...], int | None, int]], often: int, random: Random
 ) -> None:
     """The routes are the same at every step, also what other datacenters are told."""
     steady, shaken = World(), World()
-    often = data.draw(st.integers(0, 20))
     for healthy, apart, steps in [((True, True, True), None, 10), *history]:
         for _ in range(steps):
             for world in (steady, shaken):
                 world.lives(healthy, apart)
             assert shaken.announced == steady.announced
             for edge in shaken.edges:
-                if data.draw(st.integers(0, 20)) <= often:
+                if random.randint(0, 20) <= often:
                     edge.restarts(shaken.now)
 
 
