@@ -54,7 +54,7 @@ def test_it_grows_at_once_and_shrinks_slowly_without_turn_or_trial() -> None:
             assert _accepted(bench) == {1, 2}
             await bench.passes(25.0)
             assert _accepted(bench) == {2}, "its drain may last an hour"
-            await bench.passes(1300.0)
+            await bench.passes(3000.0)
             assert _accepted(bench) == {2}
             await bench.passes(75.0)
             assert _accepted(bench) == set()
