@@ -142,7 +142,7 @@ def test_an_agent_that_restarts_between_any_two_steps_announces_the_same(
     history: list[tuple[tuple[bool, ...], int | None, int]], often: int, seed: int
 ) -> None:
     """The routes are the same at every step, also what other datacenters are told."""
-    steady, shaken, random = World(), World(), Random(seed)
+    steady, shaken, random = World(), World(), Random(seed)  # noqa: S311
     for healthy, apart, steps in [((True, True, True), None, 10), *history]:
         for _ in range(steps):
             for world in (steady, shaken):
