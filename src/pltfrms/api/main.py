@@ -65,8 +65,8 @@ _BACKLOG = 4096
 in tries again a second later, and has given up before that."""
 
 _YOUNG, _MIDDLE, _NEVER = 1000, 5, 1_000_000_000
-"""When the garbage collector looks at what is new, at what has lasted a while, and at all. Often
-is little at once: each look holds up every heartbeat."""
+"""When the garbage collector looks at what is new, at what has lasted a while, and at all. To
+look often is to look at little: each time holds up every heartbeat."""
 _COLLECT_SECONDS = 600.0
 _FOLLOW_SECONDS = 1.0
 _KEYS_SECONDS = 5.0
