@@ -4,6 +4,8 @@ import asyncio
 import socket
 import ssl
 import struct
+import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
 from dataclasses import replace
@@ -244,6 +246,44 @@ def test_what_speaks_no_tls_is_not_taken_for_ill() -> None:
             assert not said.unwell
 
     asyncio.run(run())
+
+
+def test_a_handshake_that_ends_with_the_time_for_it_holds_up_nobody_else(
+    tmp_path: Path,
+) -> None:
+    """What is left of a connection that was given up must not be found by the next one."""
+    tls, blocked = tls_of(tmp_path), threading.Event()
+
+    def serve(listening: socket.socket) -> None:
+        plain, _ = listening.accept()
+        with plain:
+            blocked.wait(10)
+            with tls.wrap_socket(plain, server_side=True) as secure:
+                shaken.set()
+                secure.recv(1)
+
+    def block() -> None:
+        """Let the time be over and the handshake be done when the loop looks next."""
+        blocked.set()
+        shaken.wait(10)
+        time.sleep(0.3)
+
+    shaken = threading.Event()
+
+    async def main() -> None:
+        probe = replace(HTTP, http=ProbeHttp(body="well"))
+        asyncio.get_running_loop().call_later(0.05, block)
+        given_up = replace(probe, tls=ProbeTls(unverified=True), timeout_ms=200)
+        said = await ask(given_up, listening.getsockname()[1])
+        assert said == ProbeAnswer(failure="no answer within 200 ms")
+        async with served(answering(http_answer(b"well"))) as port:
+            assert await ask(probe, port) == WELL
+
+    with socket.create_server((str(HERE), 0)) as listening:
+        thread = threading.Thread(target=serve, args=(listening,))
+        thread.start()
+        asyncio.run(main())
+        thread.join()
 
 
 # ---- udp, dns ------------------------------------------------------------------------------

@@ -77,6 +77,7 @@ def _parameters(words: PostgresShape) -> dict[str, Any]:
         "wal_sender_timeout": "5s",
         "wal_receiver_timeout": "5s",
         "wal_receiver_status_interval": "1s",
+        "wal_retrieve_retry_interval": "500ms",
         "tcp_user_timeout": 3000,
         "password_encryption": "scram-sha-256",
     }

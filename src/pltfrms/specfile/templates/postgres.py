@@ -3,6 +3,7 @@
 import json
 from typing import Any, Final, TypeVar
 
+from pltfrms.model.services.secrets import Generate
 from pltfrms.specfile.findings import Where
 from pltfrms.specfile.shapes.postgres import PostgresServiceShape, PostgresShape
 from pltfrms.specfile.shapes.probe import (
@@ -19,6 +20,7 @@ from pltfrms.specfile.shapes.service import (
     RunShape,
     SecretShape,
     ServiceShape,
+    StoreShape,
     VolumeShape,
 )
 from pltfrms.specfile.templates.patroni import API_PORT, HOME, PORT, patroni_configuration
@@ -65,7 +67,9 @@ def written_out(shape: PostgresServiceShape) -> ServiceShape:
         **{name: getattr(shape, name) for name in _SAME},
         run=_run(shape.service, words),
         ports=[AnsweredShape.model_construct(port=f"{PORT}/tcp", clients=words.clients)],
-        probe=_asked(ProbeShape, "/readiness", interval=1000, timeout=2000, fall=3),
+        probe=_asked(
+            ProbeShape, "/readiness", interval=1000, timeout=2000, fall=3, grace=_JOIN_MS
+        ),
         liveness=_asked(
             LivenessShape, "/liveness", interval=2000, timeout=5000, fall=3, grace=120_000
         ),
@@ -76,7 +80,9 @@ def written_out(shape: PostgresServiceShape) -> ServiceShape:
                 body='"role": "primary"',
                 epoch=EpochShape.model_construct(field="timeline"),
             ),
-            "reader": _asked(RoleShape, f"/replica?lag={words.reader.max_lag}", shared=True),
+            "reader": _asked(
+                RoleShape, f"/replica?lag={words.reader.max_lag}", timeout=1000, shared=True
+            ),
         },
         volumes={
             "data": VolumeShape.model_construct(
@@ -102,6 +108,7 @@ def _run(service: str, words: PostgresShape) -> RunShape:
         "databases": {name: each.owner for name, each in words.databases.items()},
         "users": users_of(words),
     }
+    users = {f"{service}-{user}": _password(f"user-{user}") for user in users_of(words)}
     return RunShape.model_construct(
         process=[f"{_PROGRAMS}/start"],
         files={
@@ -109,13 +116,13 @@ def _run(service: str, words: PostgresShape) -> RunShape:
             "postgres.json": _text(policy),
         },
         secrets={
-            f"{service}-authority": SecretShape.model_construct(file="authority.pem"),
-            f"{service}-store": SecretShape.model_construct(file="store"),
-            **{
-                f"{service}-{user}": SecretShape.model_construct(file=f"user-{user}")
-                for user in users_of(words)
-            },
+            f"{service}-authority": SecretShape.model_construct(
+                file="authority.pem", generate=Generate.AUTHORITY
+            ),
+            f"{service}-store": _password("store"),
+            **users,
         },
+        store=StoreShape.model_construct(secret=f"{service}-store"),
         cpu=words.cpu,
         memory=words.memory,
     )
@@ -145,6 +152,10 @@ def _asked(kind: type[_T], path: str, **said: Any) -> _T:
     """Return a question to Patroni, from within its own instance."""
     tls = TlsShape.model_construct(verify=False)
     return kind.model_construct(http=path, port=API_PORT, tls=tls, **said)
+
+
+def _password(file: str) -> SecretShape:
+    return SecretShape.model_construct(file=file, generate=Generate.PASSWORD)
 
 
 def _hook(program: str, timeout_ms: int) -> InstanceHookShape:

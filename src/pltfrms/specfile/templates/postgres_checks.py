@@ -33,13 +33,6 @@ _DATABASES: Final = ("postgres", "template0", "template1")
 _RESERVED: Final = (*ROLES, "public", "none", "authority", "ca", "store")
 """Names of users that mean something else to PostgreSQL, or to the secrets of the service."""
 
-_NO_STORE: Final = Finding(
-    _HERE,
-    "Patroni needs a part of the store, which this release gives to no service yet: a database"
-    " can be written out, and neither planned nor applied",
-    "pltfrms service expand FILE shows what it is going to be",
-)
-
 
 def postgres_findings(words: PostgresShape) -> Iterator[Finding]:
     """Yield everything that is wrong with a database by itself."""
@@ -100,7 +93,6 @@ def postgres_findings_here(
     words: PostgresShape, spec: ServiceSpec, platform: Platform
 ) -> Iterator[Finding]:
     """Yield what is wrong with a database on this platform."""
-    yield _NO_STORE
     wanted = {name: count for name, count in replicas_of(platform, spec).items() if count}
     for field in ("promote", "prefer"):
         names: list[str] = getattr(words, field)

@@ -27,18 +27,17 @@ async def connected(
         await loop.sock_connect(connection, (str(address), probe.port))
     except OSError as error:  # asyncio says the address in place of what is wrong
         raise OSError(error.errno, os.strerror(error.errno or 0)) from error
-    if probe.tls is None:
-        reader, writer = await asyncio.open_connection(sock=connection)
-    else:
-        host = probe.http.host_name if probe.http else ""
-        reader, writer = await asyncio.open_connection(
-            sock=connection,
-            ssl=_context(probe.tls.ca, protocol, unverified=probe.tls.unverified),
-            server_hostname=probe.tls.name or host or str(address),
-        )
+    reader, writer = await asyncio.open_connection(sock=connection)
     try:
+        if probe.tls is not None:
+            host = probe.http.host_name if probe.http else ""
+            await writer.start_tls(
+                _context(probe.tls.ca, protocol, unverified=probe.tls.unverified),
+                server_hostname=probe.tls.name or host or str(address),
+            )
         yield reader, writer
     finally:
+        # Whatever TLS would still like to say: the socket is closed now, its number used again.
         writer.transport.abort()
 
 
