@@ -103,8 +103,9 @@ def push(
     *,
     entrypoint: Sequence[str] = (),
     user: str = "",
+    tag: str = "",
 ) -> str:
-    """Push an image with these files; return its name with its digest."""
+    """Push an image with these files, also by a tag; return its name with its digest."""
     layer = _tar(files)
     config = json.dumps(
         {
@@ -128,7 +129,8 @@ def push(
         }
     ).encode()
     digest = _digest(manifest)
-    _ask("PUT", f"/v2/{name}/manifests/{digest}", manifest, f"{_OCI}.manifest.v1+json")
+    for word in filter(None, (digest, tag)):
+        _ask("PUT", f"/v2/{name}/manifests/{word}", manifest, f"{_OCI}.manifest.v1+json")
     return f"{HOST}/{name}@{digest}"
 
 

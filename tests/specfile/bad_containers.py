@@ -67,13 +67,13 @@ CONTAINERS = (
     ),
     _image(f'"a.example/web\\n--privileged@{DIGEST}"', _NO_NAME),
     _image(
-        "a.example/web", "run.image: it has no digest (skopeo inspect docker://a.example/web"
+        "a.example/web", "run.image: it has no digest and no tag (skopeo inspect docker://a"
     ),
-    _image("a.example/web:1.2", "it names a tag, which may be another image tomorrow"),
-    _image(
-        f"a.example/web:1.2@{DIGEST}", "it names a tag, which may be another image tomorrow"
+    _image(f"a.example/web:1.2@{DIGEST}", "it names a tag beside the digest"),
+    *(
+        _image(f"'a.example:5000/web:{tag}'", "is not")
+        for tag in ("", "-v", ".1", "1 --privileged", "$(id)", "1/2", "1:2", "x" * 129)
     ),
-    _image("a.example:5000/web:latest", "it names a tag"),
     _image(f"'a.example/web@{DIGEST} --privileged'", "is not a digest"),
     _image(f"a.example/web@{DIGEST[:-1]}", "is not a digest"),
     _image(f"a.example/web@{DIGEST}0", "is not a digest"),

@@ -116,6 +116,27 @@ def test_ports_that_do_not_fit_the_probe_deserve_a_note_and_are_no_mistake(
     assert several == notes
 
 
+@pytest.mark.parametrize(
+    ("liveness", "noted"),
+    [
+        ("{http: /healthz, port: 80, interval: 3s, fall: 9}", True),
+        ("{http: /alive, port: 80}", False),
+        ("{tcp: 80}", False),
+    ],
+)
+def test_a_fault_that_all_share_is_to_restart_nobody(
+    liveness: str, tmp_path: Path, *, noted: bool
+) -> None:
+    text = (EXAMPLE / "web.yaml").read_text() + f"liveness: {liveness}\n"
+    path = write(tmp_path, "web.yaml", text)
+    notes: list[Problem] = []
+    load_file(path, notes)
+    last = len(text.splitlines())
+    assert [(each.line, "restarts all" in each.what) for each in notes] == [
+        (last, True)
+    ] * noted
+
+
 def test_what_is_usual_deserves_no_note(tmp_path: Path) -> None:
     notes: list[Problem] = []
     load_directory(EXAMPLE, notes)

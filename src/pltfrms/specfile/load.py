@@ -21,6 +21,7 @@ from pltfrms.specfile.building.service import build_service
 from pltfrms.specfile.checking.labs.lab import lab_findings
 from pltfrms.specfile.checking.platforms.doubts import platform_notes
 from pltfrms.specfile.checking.platforms.platform import platform_findings
+from pltfrms.specfile.checking.services.container import tag_findings
 from pltfrms.specfile.checking.services.job import job_findings, job_findings_here
 from pltfrms.specfile.checking.services.service import (
     placement_findings,
@@ -231,13 +232,15 @@ def check_platform(platform: Platform) -> tuple[Problem, ...]:
 
 def check_job(spec: JobSpec, platform: Platform) -> tuple[Problem, ...]:
     """Return everything that is wrong with a job, by itself and on this platform."""
-    findings = (*job_findings(spec), *job_findings_here(spec, platform))
+    found = (*job_findings(spec), *job_findings_here(spec, platform))
+    findings = (*found, *tag_findings(spec.run))
     return tuple(finding.problem() for finding in findings)
 
 
 def check_service(spec: ServiceSpec, platform: Platform) -> tuple[Problem, ...]:
     """Return everything that is wrong with a service, by itself and on this platform."""
-    findings = (*service_findings(spec), *placement_findings(spec, platform))
+    found = (*service_findings(spec), *placement_findings(spec, platform))
+    findings = (*found, *tag_findings(spec.run))
     return tuple(finding.problem() for finding in findings)
 
 

@@ -132,6 +132,14 @@ def require_none_below(path: Path) -> None:
 
 
 def _read_change(path: Path, notes: list[Problem], around: Platform | None) -> Change:
+    change = _said_change(path, notes, around)
+    from pltfrms.cli.shared.tags import with_digests  # noqa: PLC0415 - only here
+
+    with located(path):
+        return with_digests(change)
+
+
+def _said_change(path: Path, notes: list[Problem], around: Platform | None) -> Change:
     if path.is_dir():
         platform, services, _ = load_directory(path, notes, around)
         jobs = load_jobs(path, platform or around)

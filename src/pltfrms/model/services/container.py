@@ -26,7 +26,8 @@ class Container:
     """An image by its digest, and how its program is run."""
 
     image: str
-    """Such as `registry.example/shop/web@sha256:…`; never a tag, which could be moved."""
+    """Such as `registry.example/shop/web@sha256:…`; a tag, which could be moved, is in
+    files alone."""
     command: tuple[str, ...] = ()
     """In place of the image's entrypoint, and of its arguments; empty: the image's."""
     args: tuple[str, ...] = ()
@@ -39,6 +40,11 @@ class Container:
     """Of `CAPABILITIES`; all others are dropped."""
     ulimits: tuple[tuple[str, int], ...] = ()
     """By name, of `ULIMITS`."""
+
+
+def tag_of(image: str) -> str:
+    """Return the tag by which an image is named; empty: it is not named by one."""
+    return "" if "@" in image else image.rpartition("/")[2].partition(":")[2]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -172,8 +172,8 @@ class RunShape(Shape):
     and address6 of another service as ${pltfrms.service.NAME.address6}. With volumes, there are
     replica.name, replica.address4 and replica.address6, which a replica has for life."""
     image: str | None = None
-    """Instead of `process`: a container of this image, which has its registry and its digest,
-    such as registry.example/shop/web@sha256:…"""
+    """Instead of `process`: a container of this image, with its registry and its digest, such
+    as registry.example/shop/web@sha256:…, or with a tag, whose digest `apply` asks for."""
     external: ExternalEntry | None = None
     """Instead: true for what others start in the network namespace of the node. It is probed on
     its service addresses, which are put on the node, announced, balanced and drained. With

@@ -4,13 +4,15 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from pltfrms.model.services.container import ULIMITS, Container
+from pltfrms.model.services.container import ULIMITS, Container, tag_of
+from pltfrms.model.services.service import Run
 from pltfrms.specfile.findings import Finding, Where, nearest
 
 _HOST: Final = re.compile(
     r"(?=[^/]*[.:]|localhost\Z)[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?\Z"
 )
 _PART: Final = re.compile(r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*\Z")
+_TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\Z")
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}\Z")
 _USER: Final = re.compile(r"([0-9]{1,10})(?::([0-9]{1,10}))?\Z")
 _MAX_ID: Final = 2**32 - 2
@@ -37,22 +39,30 @@ def _check_image(image: str) -> Iterator[Finding]:
     where = ("run", "image")
     name, at, digest = image.partition("@")
     host, _, path = name.partition("/")
-    parts = path.split("/")
+    tag = tag_of(image)
+    parts = (path.removesuffix(f":{tag}") if tag else path).split("/")
     if len(name) > _LONGEST:
         yield Finding(where, f"the name is longer than {_LONGEST} characters")
     elif not _HOST.match(host):
         what = f"{host[:60]!r} is not a registry: a host with a dot or a port"
         yield Finding(where, what, _EXAMPLE)
-    elif ":" in parts[-1] and all(map(_PART.match, (*parts[:-1], parts[-1].split(":")[0]))):
-        what = "it names a tag, which may be another image tomorrow"
-        hint = f"skopeo inspect docker://{name} says its Digest: write NAME@sha256:… without it"
-        yield Finding(where, what, hint)
+    elif at and all(map(_PART.match, path.partition(":")[0].split("/"))) and ":" in path:
+        yield Finding(where, "it names a tag beside the digest", "leave the tag out")
     elif not all(map(_PART.match, parts)):
         yield Finding(where, f"{path[:60]!r} is not the name of an image", _EXAMPLE)
-    elif not at or not _DIGEST.match(digest):
-        what = f"{digest[:80]!r} is not a digest" if at else "it has no digest"
+    elif tag and not _TAG.match(tag):
+        yield Finding(where, f"{tag[:60]!r} is not a tag", _EXAMPLE)
+    elif not tag and not _DIGEST.match(digest):
+        what = f"{digest[:80]!r} is not a digest" if at else "it has no digest and no tag"
         hint = f"skopeo inspect docker://{name} says it: sha256: and 64 digits 0-9, a-f"
         yield Finding(where, what, hint)
+
+
+def tag_findings(run: Run) -> Iterator[Finding]:
+    """Find a tag where the image itself has to be named: everywhere but in files."""
+    if run.container is not None and tag_of(run.container.image):
+        what = "it names a tag, which may be another image tomorrow"
+        yield Finding(("run", "image"), what, "`pltfrms apply` of a file asks what it is now")
 
 
 def check_user(where: Where, user: str) -> Iterator[Finding]:

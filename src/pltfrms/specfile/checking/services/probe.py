@@ -56,6 +56,31 @@ def probe_notes(where: Where, probe: Probe, ports: tuple[str, ...]) -> Iterator[
         yield Finding((*where, field), what, "right if clients do not use that port")
 
 
+def same_question(one: Probe, other: Probe) -> bool:
+    """Return whether two probes ask for what may depend on others, and for the same.
+
+    To be connected to is all that `tcp` asks for: that depends on nobody else.
+    """
+    if one.kind is ProbeKind.TCP:
+        return False
+    return _question(one) == _question(other)
+
+
+def _question(probe: Probe) -> Probe:
+    """Return what is asked, without how often and how patiently."""
+    return Probe(
+        kind=probe.kind,
+        port=probe.port,
+        path=probe.path,
+        command=probe.command,
+        http=probe.http,
+        tls=probe.tls,
+        udp=probe.udp,
+        dns=probe.dns,
+        grpc_service=probe.grpc_service,
+    )
+
+
 def _check_kind(where: Where, probe: Probe) -> Iterator[Finding]:
     kind, port = probe.kind, probe.port
     if kind is ProbeKind.HTTP:

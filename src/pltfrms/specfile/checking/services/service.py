@@ -12,7 +12,7 @@ from pltfrms.specfile.checking.services.clients import check_clients_here, check
 from pltfrms.specfile.checking.services.homes import check_homes
 from pltfrms.specfile.checking.services.hooks import check_hooks
 from pltfrms.specfile.checking.services.labels import check_labels
-from pltfrms.specfile.checking.services.probe import check_probe, probe_notes
+from pltfrms.specfile.checking.services.probe import check_probe, probe_notes, same_question
 from pltfrms.specfile.checking.services.replicas import FIELDS, check_fit, check_replicas
 from pltfrms.specfile.checking.services.roles import check_roles
 from pltfrms.specfile.checking.services.rollout import check_rollout, check_rollout_here
@@ -83,6 +83,9 @@ def service_findings(spec: ServiceSpec) -> Iterator[Finding]:
 
 def service_notes(spec: ServiceSpec) -> Iterator[Finding]:
     """Yield what is no mistake, but may be one."""
+    if spec.liveness is not None and same_question(spec.liveness, spec.probe):
+        what = "it asks the same as probe: what they all depend on restarts all of them"
+        yield Finding(("liveness",), what, "ask about the instance alone, or leave it out")
     if not spec.ports:
         yield Finding(("ports",), "nothing says what it listens on", "such as ports: [80/tcp]")
         return
