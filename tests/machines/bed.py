@@ -157,6 +157,11 @@ class Machine:
         """Return whether a unit runs."""
         return self.show(unit, "ActiveState") == "active"
 
+    def processor_seconds(self) -> float:
+        """Return for how long its units have had a processor; what `run` runs is ours."""
+        told = dict(map(str.split, (self._group / "cpu.stat").read_text().splitlines()))
+        return int(told["usage_usec"]) / 1e6
+
     def power_off(self) -> None:
         """End it at once."""
         if self.pid:
