@@ -26,7 +26,7 @@ from threading import Lock
 NAME_SERVERS = {socket.AF_INET: "198.51.100.53", socket.AF_INET6: "2001:db8:100::53"}
 DOMAIN = "example.internal"
 TYPES = {socket.AF_INET: 1, socket.AF_INET6: 28}
-PATIENCE_SECONDS = 3.0
+PATIENCE_SECONDS = 10.0
 LOCK = Lock()
 VISITS = (("site", "/", "site"), ("api", "/", "api"), ("api", "/buy", "carts"))
 """Which name is asked for, what there, and on which tier that depends."""

@@ -18,7 +18,7 @@ from threading import Thread
 PRODUCTS = {"routes": 128, "prefixes": 48, "sessions": 12}
 PORT = 80
 REDIS = 6379
-PATIENCE_SECONDS = 0.5
+PATIENCE_SECONDS = 2.0
 KEPT_SECONDS = 5
 POLL_SECONDS = 0.1
 
