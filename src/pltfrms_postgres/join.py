@@ -4,6 +4,7 @@ It is the same in each replica, so it may run in any, at any time, as often as o
 """
 
 import os
+import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,7 +40,32 @@ def join(here: Path) -> str:
     wanted = {name: users[name] for name in policy["users"]}
     script = made_by(wanted, kept, policy["databases"])
     replica.tell(server, script, _TELL_S)
-    return f"follows {leader['name']}" if server else "is primary"
+    if server:
+        return f"follows {leader['name']}"
+    return f"is primary{_begin_backups(replica) if 'backup' in policy else ''}"
+
+
+def _begin_backups(replica: OwnReplica) -> str:
+    """Have what backups need in their place, so that the log goes there; return why not.
+
+    That it cannot be is no reason to keep anything else waiting: each backup tries it as well.
+    """
+    stanza = f"--stanza={replica.told['scope']}"
+    command = ("/usr/bin/pgbackrest", f"--config={replica.home}/run/backup.conf", stanza)
+    try:
+        subprocess.run(
+            (*command, "stanza-create"),
+            check=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=_TELL_S,
+        )
+    except subprocess.CalledProcessError as error:
+        return f", and its log cannot be sent to its backups: {error.stdout.strip()[-300:]}"
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f", and its log cannot be sent to its backups: {error}"
+    return ""
 
 
 def _wait(replica: OwnReplica, end: float) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any, Final, NoReturn
 from pltfrms_postgres.certificates import certificates_in, make_certificate
 from pltfrms_postgres.configuration import names_of, replica_configuration
 from pltfrms_postgres.replica import USER, RefusedError, become, read
+from pltfrms_postgres.repository import repository_configuration
 
 _AUTHORITY: Final = Path("secrets/authority.pem")
 _WORD: Final = Path("secrets/store")
@@ -46,6 +47,7 @@ def prepare(here: Path, user: pwd.struct_passwd) -> list[str]:
     authority, home = here / _AUTHORITY, data.parent
     key, own = make_certificate(authority, common["scope"], names_of(peers))
     roots = certificates_in(authority.read_text())
+    backups = backups_of(here, common, policy)
     give(home, user)
     become(user, home)
     for name, text in (
@@ -53,6 +55,7 @@ def prepare(here: Path, user: pwd.struct_passwd) -> list[str]:
         ("tls/own.pem", own),
         ("tls/ca.pem", roots),
         ("run/patroni.json", json.dumps(configuration, indent=1)),
+        *backups,
     ):
         write(home / name, text)
     return [sys.executable, "-m", "patroni", str(home / "run" / "patroni.json")]
@@ -65,6 +68,24 @@ def store_of(here: Path) -> dict[str, Any]:
     """
     store = read(here / "store.json")
     return store | {"roots": str(here / store["roots"])} if store["roots"] else store
+
+
+def backups_of(
+    here: Path, common: dict[str, Any], policy: dict[str, Any]
+) -> list[tuple[str, str]]:
+    """Return what pgBackRest is told: where our own backups go, and what we begin with."""
+    asked = {"backup": common["scope"]} if "backup" in policy else {}
+    asked |= {"restore": policy["restore"]["service"]} if "restore" in policy else {}
+    made = []
+    for name, service in asked.items():
+        key, cipher = (
+            (here / "secrets" / f"{service}-{each}").read_text().strip()
+            for each in ("backup", "cipher")
+        )
+        place = policy["backup"]
+        text = repository_configuration(common, place, service, key, cipher)
+        made.append((f"run/{name}.conf", text))
+    return made
 
 
 def check_version(data: Path, programs: Path) -> None:

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from html import unescape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
@@ -21,9 +22,11 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 PAGE = 2
 """Names in one answer to who wants a list."""
 SKEW_SECONDS = 900
+_PARTS = "parts of "
+"""What names of parts begin with, as long as they are no object."""
 _SHOWN = re.compile(
-    r"AWS4-HMAC-SHA256 Credential=([^/]+)/(\d{8})/([^/]+)/s3/aws4_request, "
-    r"SignedHeaders=([a-z0-9;-]+), Signature=([0-9a-f]{64})"
+    r"AWS4-HMAC-SHA256 Credential=([^/]+)/(\d{8})/([^/]+)/s3/aws4_request, ?"
+    r"SignedHeaders=([a-z0-9;-]+), ?Signature=([0-9a-f]{64})"
 )
 
 
@@ -39,6 +42,7 @@ class Bucket:
     refused: list[str] = field(default_factory=list)
     endpoint: str = ""
     ca: Path = Path()
+    page: int = PAGE
     lists_all: bool = False
     """It does not care which names are wanted."""
 
@@ -53,13 +57,13 @@ class Bucket:
 
 
 @contextlib.contextmanager
-def serving(directory: Path) -> Iterator[Bucket]:
-    """Serve a bucket by TLS on a free port of 127.0.0.1."""
+def serving(directory: Path, names: str = "IP:127.0.0.1") -> Iterator[Bucket]:
+    """Serve a bucket by TLS, with a certificate for names, on a free port of 127.0.0.1."""
     bucket = Bucket(ca=directory / "ca.crt")
     key = directory / "ca.key"
     words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
     words += ["-nodes", "-subj", "/CN=a place", "-days", "2", "-keyout", str(key)]
-    words += ["-addext", "subjectAltName=IP:127.0.0.1", "-out", str(bucket.ca)]
+    words += ["-addext", f"subjectAltName={names}", "-out", str(bucket.ca)]
     subprocess.run(words, check=True, capture_output=True)
 
     class Handler(_Handler):
@@ -82,11 +86,18 @@ def serving(directory: Path) -> Iterator[Bucket]:
 class _Handler(BaseHTTPRequestHandler):
     place: Bucket
     protocol_version = "HTTP/1.1"
+    wbufsize = 65536  # an answer in one piece: no waiting for an acknowledgement of its head
 
     def do_PUT(self) -> None:
         self._handle()
 
     def do_GET(self) -> None:
+        self._handle()
+
+    def do_HEAD(self) -> None:
+        self._handle()
+
+    def do_POST(self) -> None:
         self._handle()
 
     def do_DELETE(self) -> None:
@@ -102,37 +113,82 @@ class _Handler(BaseHTTPRequestHandler):
         why = self._wrong(body) or ("" if bucket == self.place.name else "NoSuchBucket")
         if why:
             self.place.refused.append(why)
-            self._say(403, f"<Error><Code>{why}</Code><Message>so it is</Message></Error>")
-        elif self.command == "PUT":
-            self.place.kept[name] = body
-            self._say(200)
-        elif self.command == "DELETE":
-            self.place.kept.pop(name, None)
-            self._say(204)
+            text = f"<Error><Code>{why}</Code><Message>so it is</Message></Error>"
+            self._say(403, text.encode())
         else:
-            self._say(200, self._listing())
+            query = dict(parse_qsl(urlsplit(self.path).query, keep_blank_values=True))
+            getattr(self, f"_{self.command.lower()}")(name, query, body)
 
-    def _say(self, status: int, text: str = "") -> None:
+    def _put(self, name: str, query: dict[str, str], body: bytes) -> None:
+        part = query.get("partNumber")
+        self.place.kept[f"{query['uploadId']}/{int(part):05}" if part else name] = body
+        self._say(200, ETag=f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"')
+
+    def _post(self, name: str, query: dict[str, str], body: bytes) -> None:
+        """Begin or end an object that comes in parts, or delete some."""
+        kept, upload = self.place.kept, query.get("uploadId", f"{_PARTS}{name}")
+        if "delete" in query:
+            for key in re.findall("<Key>(.*?)</Key>", body.decode()):
+                kept.pop(unescape(key), None)
+            self._say(200, b"<DeleteResult/>")
+        elif "uploads" in query:
+            text = f"<InitiateMultipartUploadResult><UploadId>{upload}</UploadId>"
+            self._say(200, f"{text}</InitiateMultipartUploadResult>".encode())
+        else:
+            parts = sorted(each for each in kept if each.startswith(f"{upload}/"))
+            kept[name] = b"".join(kept.pop(each) for each in parts)
+            text = (
+                "<CompleteMultipartUploadResult><ETag>x</ETag></CompleteMultipartUploadResult>"
+            )
+            self._say(200, text.encode())
+
+    def _delete(self, name: str, _query: dict[str, str], _body: bytes) -> None:
+        self.place.kept.pop(name, None)
+        self._say(204)
+
+    def _get(self, name: str, query: dict[str, str], _body: bytes) -> None:
+        if not name:
+            self._say(200, self._listing(query).encode())
+        elif name not in self.place.kept:
+            self._say(404, b"<Error><Code>NoSuchKey</Code></Error>")
+        elif span := re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers["Range"] or ""):
+            first, last = map(int, span.groups())
+            self._say(206, self.place.kept[name][first : last + 1])
+        else:
+            self._say(200, self.place.kept[name])
+
+    _head = _get
+
+    def _say(self, status: int, content: bytes = b"", **headers: str) -> None:
         self.send_response(status)
-        self.send_header("Content-Length", str(len(text)))
+        for name, value in {**headers, "Content-Length": str(len(content))}.items():
+            self.send_header(name, value)
+        self.send_header("Last-Modified", "Mon, 30 Nov 2026 12:00:00 GMT")
         self.end_headers()
-        self.wfile.write(text.encode())
+        if self.command != "HEAD":
+            self.wfile.write(content)
 
-    def _listing(self) -> str:
-        query = dict(parse_qsl(urlsplit(self.path).query))
+    def _listing(self, query: dict[str, str]) -> str:
         assert query["list-type"] == "2"
         after = query.get("continuation-token", "")
-        prefix = "" if self.place.lists_all else query["prefix"]
-        names = sorted(n for n in self.place.kept if n.startswith(prefix) and n > after)
+        prefix = "" if self.place.lists_all else query.get("prefix", "")
+        cut = query.get("delimiter", "")
+        found = [n for n in self.place.kept if n.startswith(prefix)]
+        names = sorted({_up_to(name, prefix, cut) for name in found if name > after} - {after})
         keys = "".join(
-            f"<Contents><Key>{name}</Key><Size>1</Size></Contents>" for name in names[:PAGE]
+            f"<CommonPrefixes><Prefix>{name}</Prefix></CommonPrefixes>"
+            if name not in self.place.kept
+            else f"<Contents><Key>{name}</Key><Size>{len(self.place.kept[name])}</Size>"
+            "<LastModified>2026-11-30T12:00:00.000Z</LastModified></Contents>"
+            for name in names[: self.place.page]
         )
         more = (
-            f"<NextContinuationToken>{names[PAGE - 1]}</NextContinuationToken>"
-            if len(names) > PAGE
+            f"<NextContinuationToken>{names[self.place.page - 1]}</NextContinuationToken>"
+            if len(names) > self.place.page
             else ""
         )
-        return f"<ListBucketResult>{keys}{more}</ListBucketResult>"
+        cut_off = f"<IsTruncated>{'true' if more else 'false'}</IsTruncated>"
+        return f"<ListBucketResult>{cut_off}{keys}{more}</ListBucketResult>"
 
     def _wrong(self, body: bytes) -> str:
         """Return the code of what is wrong with who asks; empty: nothing."""
@@ -169,3 +225,9 @@ class _Handler(BaseHTTPRequestHandler):
         right = hmac.new(secret, text.encode(), hashlib.sha256).hexdigest()
         good = signature == right and must <= set(signed) and moment[:8] == day
         return "" if good else "SignatureDoesNotMatch"
+
+
+def _up_to(name: str, prefix: str, cut: str) -> str:
+    """Return the name, or its beginning up to a sign that stands for a directory."""
+    rest = name.removeprefix(prefix)
+    return prefix + rest.partition(cut)[0] + cut if cut and cut in rest else name

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from pltfrms.model.services.hooks import HookMoment
 from pltfrms.model.services.service import ServiceSpec
 from pltfrms.specfile import load_platform, load_service, service_text
 from pltfrms.specfile.load import load_directory
-from pltfrms.specfile.shapes.postgres import PostgresShape
+from pltfrms.specfile.shapes.postgres import BackupShape, PostgresShape
 
 EXAMPLE = Path("examples/three-datacenters/platform.yaml")
 PLATFORM = load_platform(EXAMPLE)
@@ -108,6 +109,43 @@ def test_who_may_write_is_who_says_so_with_a_timeline(tmp_path: Path) -> None:
     assert not writer.shared
 
 
+_PLACE = {
+    "endpoint": "endpoint: 'https://s3.example.net'",
+    "bucket": "bucket: our-databases",
+    "more": "keep: 2",
+}
+BACKUP = f"backup: {{{', '.join(_PLACE.values())}}}"
+
+
+def test_every_primary_sends_its_log_to_the_backups_of_its_service(tmp_path: Path) -> None:
+    told = settings(loaded(tmp_path))["postgresql"]["parameters"]
+    assert not any(name.startswith("archive") for name in told)
+    spec = loaded(tmp_path, "users: [report]", BACKUP)
+    told = settings(spec)["postgresql"]["parameters"]
+    assert told["archive_mode"] == "on"
+    assert "--stanza=shop-db archive-push %p" in told["archive_command"]
+    assert {"shop-db-backup", "shop-db-cipher"} <= {each.name for each in spec.run.secrets}
+    place = json.loads(dict(spec.run.files)["postgres.json"])["backup"]
+    assert (place["bucket"], place["keep"], place["queue"]) == ("our-databases", 2, 50 << 30)
+
+
+def test_a_new_database_begins_with_another_one_at_a_moment(tmp_path: Path) -> None:
+    assert "method" not in settings(loaded(tmp_path))["bootstrap"]
+    for at, target in (
+        (", at: '2026-11-30T18:59:00.5+01:00'", "'--target=2026-11-30 17:59:00.500+00:00'"),
+        ("", ""),
+    ):
+        more = f"{BACKUP}\n  restore: {{service: old-db{at}}}"
+        spec = loaded(tmp_path, "users: [report]", more)
+        begin = settings(spec)["bootstrap"]
+        command = begin[begin["method"]]["command"]
+        assert "--stanza=old-db restore" in command
+        assert ("--type=time" in command, target in command) == (bool(at), True)
+        assert {"old-db-backup", "old-db-cipher"} <= {each.name for each in spec.run.secrets}
+        told = settings(spec)["postgresql"]["parameters"]
+        assert "--stanza=shop-db archive-push" in told["archive_command"]
+
+
 WRONG = (
     ("version: 15", "version: 14", "14 is no version that there is"),
     ("version: 15", "version: true", "True is no version that there is"),
@@ -141,6 +179,31 @@ WRONG = (
     ("{max_connections: 200}", "{Max-Conns: 1}", "'Max-Conns' is not the name of a setting"),
     ("{max_connections: 200}", '{work_mem: "a\\nb"}', "is no value of a setting"),
     ("{max_connections: 200}", '{work_mem: "${pltfrms.nod}"}', "nod"),
+    ("users: [report]", "users: [cipher]", "cipher means something else"),
+    *(
+        (
+            "users: [report]",
+            f"backup: {{{', '.join(dict(_PLACE, **{key: value}).values())}}}",
+            says,
+        )
+        for key, value, says in (
+            ("endpoint", "endpoint: 'http://s3.example.net'", "is not https://HOST"),
+            (
+                "endpoint",
+                'endpoint: "https://s3.example.net\\nrepo1-path=/"',
+                "is not https://HOST",
+            ),
+            ("bucket", "bucket: 'a b'", "is not the name of a bucket"),
+            ("more", "region: 'a b'", "is not a region"),
+            ("more", "prefix: ../other", "is not such as postgres"),
+            ("more", "style: vhost", "is not a known word"),
+            ("more", "ca: ours.pem", "is not a file"),
+            ("more", "keep: 0", "is not a number from 1"),
+        )
+    ),
+    ("users: [report]", "restore: {service: old-db}", "where the backups are is not said"),
+    ("users: [report]", "restore: {service: 'a b'}", "'a b' is not a name"),
+    ("users: [report]", "restore: {service: db, at: '2026-11-30T17:59:00'}", "no time zone"),
     ("cpu: 2.0", "cpu: 0.0", "must be more than 0"),
     ("memory: 2GiB", "memory: 2", "2 has no unit"),
     ("memory: 2GiB", "memory: 64GiB", "the largest node of fra has"),
@@ -177,6 +240,15 @@ def test_what_is_missing_is_said(tmp_path: Path, field: str) -> None:
     assert any("is missing" in str(each) and field in str(each) for each in problems)
 
 
+def backed_up(field: str, word: str) -> dict[str, Any]:
+    place = {"endpoint": "https://s3.example.net", "bucket": "our-databases"}
+    return {"postgres": {"backup": place | {field: word}}}
+
+
+def restored(word: str) -> dict[str, Any]:
+    return {"restore": {"service": word}}
+
+
 HOSTILE = ("a\0b", "a\nb", "\x1b[31ma", "a b", "../x", "--x", "$(id)", "{{ 7 }}", "a\u202eb")
 PLACES: Mapping[str, Callable[[str], dict[str, Any]]] = {
     "service": lambda word: {"service": word},
@@ -187,6 +259,8 @@ PLACES: Mapping[str, Callable[[str], dict[str, Any]]] = {
     "prefer": lambda word: {"postgres": {"prefer": [word]}},
     "clients": lambda word: {"postgres": {"clients": [word]}},
     "parameters": lambda word: {"postgres": {"parameters": {word: 1}}},
+    **{name: partial(backed_up, name) for name in BackupShape.model_fields},
+    "restore": lambda word: {"postgres": backed_up("ca", "")["postgres"] | restored(word)},
     "group": lambda word: {"group": word},
     "labels": lambda word: {"labels": {word: "a"}},
     "aggregate": lambda word: {"aggregate": [word]},
@@ -207,7 +281,7 @@ def test_hostile_words_are_refused(tmp_path: Path, place: str, word: str) -> Non
 
 
 def test_every_word_that_a_database_may_have_is_tried() -> None:
-    tried = {"owner": "databases"}
+    tried = {"owner": "databases", "endpoint": "backup"}
     words = {tried.get(name, name) for name in PLACES}
     texts = {"version", "size", "lost_after", "durability", "reader", "cpu", "memory"}
     assert set(PostgresShape.model_fields) - texts == words & set(PostgresShape.model_fields)

@@ -17,6 +17,7 @@ from pltfrms.specfile.shapes.units import (
     AddressText,
     Bytes,
     Milliseconds,
+    Moment,
     default,
     one_of,
     said,
@@ -57,6 +58,41 @@ class DatabaseShape(Shape):
     """The user that it belongs to, who is made, too."""
 
 
+class BackupShape(Shape):
+    """A bucket of a place that speaks as Amazon's S3 does.
+
+    Who we are there is the secret SERVICE-backup (ID:SECRET). All is encrypted with the secret
+    SERVICE-cipher.
+    """
+
+    endpoint: str
+    """Where it is, such as https://s3.example.net. Its certificate is checked."""
+    bucket: str
+    """The bucket, which has to be there."""
+    region: str = "us-east-1"
+    """What the place calls its region."""
+    prefix: str = "postgres"
+    """What names of ours begin with; services may share it."""
+    style: Annotated[str, *one_of("path", "host")] = "path"
+    """path (HOST/BUCKET) or host (BUCKET.HOST)."""
+    ca: str = ""
+    """A file on every node with the certificates that are believed. By default those that the
+    machine believes."""
+    keep: int = 4
+    """So many full backups stay, with all that was written since the oldest of them."""
+
+
+class RestoreShape(Shape):
+    """What a new database begins with: another one, as it was at a moment."""
+
+    service: str
+    """The service whose backups are read, from the place that `backup` says, with its secrets
+    SERVICE-backup and SERVICE-cipher. It is not changed, and need not exist any more."""
+    at: Moment | None = None
+    """What it was at that time, such as 2030-01-31T18:00:00Z: nothing later is there. By
+    default all that is in the backups."""
+
+
 class PostgresShape(Shape):
     """PostgreSQL with Patroni, which decides who is primary."""
 
@@ -87,6 +123,10 @@ class PostgresShape(Shape):
     secret SERVICE-USER."""
     parameters: dict[str, ParameterValue] = Field(default_factory=dict)
     """Settings of PostgreSQL, such as {max_connections: 200, work_mem: 16MB}."""
+    backup: BackupShape | None = None
+    """Where backups go, and every segment of its log within a minute. Jobs make the backups."""
+    restore: RestoreShape | None = None
+    """What it begins with, in place of nothing. Of no meaning once it has data."""
     cpu: float = 1.0
     """Cores promised to one replica."""
     memory: Bytes = default(1024 * _MIB, "1GiB")

@@ -3,9 +3,10 @@
 JSON is YAML. What belongs to the place of a replica, `pltfrms_postgres` adds on its node.
 """
 
+from datetime import UTC, datetime
 from typing import Any, Final
 
-from pltfrms.specfile.shapes.postgres import PostgresShape
+from pltfrms.specfile.shapes.postgres import PostgresShape, RestoreShape
 
 HOME: Final = "/var/lib/postgresql/member"
 """The volume, as an instance sees it."""
@@ -39,6 +40,7 @@ def patroni_configuration(service: str, words: PostgresShape) -> dict[str, Any]:
         "bootstrap": {
             "dcs": cluster_settings(words),
             "initdb": [{"encoding": "UTF8"}, {"locale": "C.UTF-8"}, "data-checksums"],
+            **(_restored(words.restore) if words.restore else {}),
         },
         "postgresql": _postgresql(service, words),
         "watchdog": {"mode": "off"},
@@ -104,6 +106,7 @@ def _postgresql(service: str, words: PostgresShape) -> dict[str, Any]:
             "ssl_key_file": f"{_TLS}/own.key",
             "ssl_ca_file": f"{_TLS}/ca.pem",
             "ssl_min_protocol_version": "TLSv1.3",
+            **(_archived(service) if words.backup else {}),
         },
         "pg_hba": [
             f"local all {_SUPERUSER} peer",
@@ -120,6 +123,39 @@ def _postgresql(service: str, words: PostgresShape) -> dict[str, Any]:
         ],
         "basebackup": [{"checkpoint": "fast"}],
     }
+
+
+def _archived(service: str) -> dict[str, Any]:
+    """Return how the log of a primary gets into its backups: within a minute."""
+    return {
+        "archive_mode": "on",
+        "archive_timeout": "60s",
+        "archive_command": f"{_pgbackrest('backup', service)} archive-push %p",
+    }
+
+
+def _restored(words: RestoreShape) -> dict[str, Any]:
+    """Return how the first replica of all gets its data from backups.
+
+    No other one reads them: who asks a place that does not answer is late to be primary.
+    """
+    command = f"{_pgbackrest('restore', words.service)} restore"
+    if words.at is not None:
+        moment = datetime.fromtimestamp(words.at / 1000, UTC)
+        target = moment.isoformat(sep=" ", timespec="milliseconds")
+        command += f" --type=time '--target={target}' --target-action=promote"
+    return {
+        "method": "restored",
+        "restored": {
+            "command": command,
+            "keep_existing_recovery_conf": True,
+            "no_params": True,
+        },
+    }
+
+
+def _pgbackrest(file: str, service: str) -> str:
+    return f"/usr/bin/pgbackrest --config={HOME}/run/{file}.conf --stanza={service}"
 
 
 def _by_certificate(user: str) -> dict[str, str]:

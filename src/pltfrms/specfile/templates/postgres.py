@@ -27,6 +27,8 @@ from pltfrms.specfile.templates.patroni import API_PORT, HOME, PORT, patroni_con
 
 _T = TypeVar("_T", LivenessShape, ProbeShape, RoleShape)
 _PROGRAMS: Final = "/usr/lib/pltfrms-postgres/bin"
+_SEGMENTS: Final = 64 * 1024 * 1024
+"""What may wait for its place in backups, at least: some segments of a log."""
 _HAND_OVER_MS: Final = 60_000
 _JOIN_MS: Final = 600_000
 _SAME: Final = (
@@ -102,13 +104,18 @@ def place_in(where: Where) -> Where:
 
 
 def _run(service: str, words: PostgresShape) -> RunShape:
-    policy = {
+    policy: dict[str, object] = {
         "promote": words.promote,
         "prefer": words.prefer,
         "databases": {name: each.owner for name, each in words.databases.items()},
         "users": users_of(words),
     }
     users = {f"{service}-{user}": _password(f"user-{user}") for user in users_of(words)}
+    if words.backup:
+        queue = max(_SEGMENTS, words.size // 4)
+        policy["backup"] = {**words.backup.model_dump(), "queue": queue}
+    if words.restore:
+        policy["restore"] = {"service": words.restore.service}
     return RunShape.model_construct(
         process=[f"{_PROGRAMS}/start"],
         files={
@@ -120,12 +127,24 @@ def _run(service: str, words: PostgresShape) -> RunShape:
                 file="authority.pem", generate=Generate.AUTHORITY
             ),
             f"{service}-store": _password("store"),
+            **_secrets_of_backups(service, words),
             **users,
         },
         store=StoreShape.model_construct(secret=f"{service}-store"),
         cpu=words.cpu,
         memory=words.memory,
     )
+
+
+def _secrets_of_backups(service: str, words: PostgresShape) -> dict[str, SecretShape]:
+    """Return who we are where backups are, and what opens them, of each service concerned."""
+    services = {service} if words.backup else set()
+    services |= {words.restore.service} if words.restore else set()
+    return {
+        f"{each}-{name}": SecretShape.model_construct(file=f"{each}-{name}")
+        for each in sorted(services)
+        for name in ("backup", "cipher")
+    }
 
 
 def _hooks(shape: PostgresServiceShape) -> HooksShape:

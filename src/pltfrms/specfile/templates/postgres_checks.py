@@ -26,11 +26,20 @@ _OURS: Final = frozenset(
 )
 """What the template or Patroni sets, and what loses data."""
 _OUR_KINDS: Final = ("ssl", "archive_", "recovery_")
+_PLACES: Final = {
+    "endpoint": (re.compile(r"https://[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?"), "https://HOST"),
+    "bucket": (re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"), "the name of a bucket"),
+    "region": (re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}"), "a region, such as us-east-1"),
+    "prefix": (re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,200}"), "such as postgres"),
+    "ca": (re.compile(r"(/[A-Za-z0-9._/-]{1,200})?"), "a file, such as /etc/ssl/ours.pem"),
+    "keep": (re.compile(r"[1-9][0-9]{0,3}"), "a number from 1 to 9999"),
+}
+"""What is said of backups, and goes into a file of lines."""
 _LONGEST: Final = 1000
 _MOST: Final = 100
 _LOCAL: Final = frozenset({"off", "local", "false", "no", "0"})
 _DATABASES: Final = ("postgres", "template0", "template1")
-_RESERVED: Final = (*ROLES, "public", "none", "authority", "ca", "store")
+_RESERVED: Final = (*ROLES, *("public", "none", "authority", "ca", "store", "backup", "cipher"))
 """Names of users that mean something else to PostgreSQL, or to the secrets of the service."""
 
 
@@ -39,6 +48,7 @@ def postgres_findings(words: PostgresShape) -> Iterator[Finding]:
     for name, value in words.parameters.items():
         yield from _check_parameter((*_HERE, "parameters", name), name, value)
     yield from _check_inside(words)
+    yield from _check_backups(words)
     for field in ("promote", "prefer", "users"):
         yield from _check_twice((*_HERE, field), getattr(words, field))
     for index, name in enumerate(words.prefer):
@@ -60,6 +70,20 @@ def _check_inside(words: PostgresShape) -> Iterator[Finding]:
     for field, count in (("databases", len(words.databases)), ("users", len(users_of(words)))):
         if count >= _MOST:
             yield Finding((*_HERE, field), f"has {count}, fewer than {_MOST} fit")
+
+
+def _check_backups(words: PostgresShape) -> Iterator[Finding]:
+    """Find what is no place of backups, or nothing to begin with."""
+    if words.backup:
+        for name, (form, such_as) in _PLACES.items():
+            value = getattr(words.backup, name)
+            if not form.fullmatch(str(value)):
+                yield Finding((*_HERE, "backup", name), f"{value!r} is not {such_as}")
+    if words.restore:
+        yield from check_name((*_HERE, "restore", "service"), words.restore.service)
+        if not words.backup:
+            what = "where the backups are is not said"
+            yield Finding((*_HERE, "restore"), what, "say it as backup")
 
 
 def _check_twice(where: Where, names: list[str]) -> Iterator[Finding]:
