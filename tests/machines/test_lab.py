@@ -189,7 +189,7 @@ def test_controllers_come_and_go_by_apply_alone_and_nobody_notices(
             if names == every:
                 for node in NODES:  # their files know them as nodes
                     assert "https://" in lab.run(node, "sh", "-c", LISTENING)
-                    lab.wait("its controller answers", partial(answers, lab, node), 60)
+                    lab.wait("its controller answers", partial(answers, lab, node), 150)
     ended = partial(
         lab.run, NODES[0], "systemctl", "is-active", "pltfrms-etcd.service", check=False
     )
