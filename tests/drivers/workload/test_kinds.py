@@ -7,7 +7,7 @@ import struct
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -248,42 +248,54 @@ def test_what_speaks_no_tls_is_not_taken_for_ill() -> None:
     asyncio.run(run())
 
 
+def shake_hands(listening: socket.socket, tls: ssl.SSLContext, let: Callable[[], None]) -> None:
+    """Answer one who begins TLS, and then `let` happen what is to happen before it is sent.
+
+    A client's side of the handshake is done by that: it waits for nothing further.
+    """
+    plain, _ = listening.accept()
+    heard, says = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ours = tls.wrap_bio(heard, says, server_side=True)
+    plain.settimeout(10)
+    with plain, suppress(OSError):
+        heard.write(plain.recv(65536))
+        with suppress(ssl.SSLWantReadError):
+            ours.do_handshake()
+        let()
+        plain.sendall(says.read())
+        while plain.recv(65536):
+            pass
+
+
 def test_a_handshake_that_ends_with_the_time_for_it_holds_up_nobody_else(
     tmp_path: Path,
 ) -> None:
     """What is left of a connection that was given up must not be found by the next one."""
-    tls, blocked = tls_of(tmp_path), threading.Event()
-
-    def serve(listening: socket.socket) -> None:
-        plain, _ = listening.accept()
-        with plain:
-            blocked.wait(10)
-            with tls.wrap_socket(plain, server_side=True) as secure:
-                shaken.set()
-                secure.recv(1)
+    given_up = replace(HTTP, tls=ProbeTls(unverified=True), timeout_ms=500)
+    blocked = threading.Event()
 
     def block() -> None:
         """Let the time be over and the handshake be done when the loop looks next."""
         blocked.set()
-        shaken.wait(10)
-        time.sleep(0.3)
+        time.sleep(given_up.timeout_ms / 1000)
 
-    shaken = threading.Event()
+    async def main(listening: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
 
-    async def main() -> None:
-        probe = replace(HTTP, http=ProbeHttp(body="well"))
-        asyncio.get_running_loop().call_later(0.05, block)
-        given_up = replace(probe, tls=ProbeTls(unverified=True), timeout_ms=200)
+        def let() -> None:
+            loop.call_soon_threadsafe(block)
+            blocked.wait(10)
+
+        thread = threading.Thread(target=shake_hands, args=(listening, tls_of(tmp_path), let))
+        thread.start()
         said = await ask(given_up, listening.getsockname()[1])
-        assert said == ProbeAnswer(failure="no answer within 200 ms")
+        assert said == ProbeAnswer(failure="no answer within 500 ms")
         async with served(answering(http_answer(b"well"))) as port:
-            assert await ask(probe, port) == WELL
+            assert await ask(replace(HTTP, http=ProbeHttp(body="well")), port) == WELL
+        thread.join()
 
     with socket.create_server((str(HERE), 0)) as listening:
-        thread = threading.Thread(target=serve, args=(listening,))
-        thread.start()
-        asyncio.run(main())
-        thread.join()
+        asyncio.run(main(listening))
 
 
 # ---- udp, dns ------------------------------------------------------------------------------
