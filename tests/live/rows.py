@@ -57,7 +57,9 @@ def main() -> None:
     if what in {"list", "make"}:
         with psycopg.connect(words) as connection:
             if what == "make":
-                connection.execute("create table rows (number bigint primary key)")
+                connection.execute(
+                    "create table if not exists rows (number bigint primary key)"
+                )
             found = connection.execute("table rows").fetchall()
         print(json.dumps([row for (row,) in found]))  # noqa: T201 - so it tells
         return
