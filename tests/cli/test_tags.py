@@ -1,6 +1,7 @@
 """A tag of an image in a file: asked for once, by who applies; what counts is its digest."""
 
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +31,7 @@ ports: [80/tcp]
 probe: {tcp: 80}
 """
 JOB = "job: once\nrun:\n  image: a.example/web:1.4\n  cpu: 0.1\n  memory: 32MiB\ntimeout: 9s\n"
+PLATFORM_FILE = Path("examples/three-datacenters/platform.yaml")
 NEW = (ChangeLine(about="service/one", action="create", detail="1 per datacenter"),)
 Stand = Callable[[str], Path]
 
@@ -117,6 +119,20 @@ def test_without_skopeo_it_is_said_what_to_do(
     result = run("plan", files(tmp_path, "one"))
     assert (result.code, controller.asked) == (2, [])
     assert "install skopeo, or write the digest" in result.err
+
+
+def test_files_are_compared_as_they_stand(run: Run, skopeo: Stand, tmp_path: Path) -> None:
+    asked, old = skopeo("exit 1"), files(tmp_path)
+    new = tmp_path / "new"
+    shutil.copytree(old, new)
+    for place in (old, new):
+        shutil.copy(PLATFORM_FILE, place)
+    (new / "one.yaml").write_text(SPEC.replace("NAME", "one"))
+    result = run("plan", new, "--against", old)
+    assert (result.code, asked.exists()) == (3, False), result.err
+    assert "service/one" in result.out
+    result = run("plan", new / "one.yaml", "--against", old)
+    assert (result.code, asked.exists()) == (3, False), result.err
 
 
 def test_controllers_are_told_no_tag(tmp_path: Path) -> None:

@@ -30,9 +30,9 @@ def compare(new: Path, old: Path, roas: Sequence[Roa] | None = None) -> PlanPrev
         UsageError: the old files have no platform, or the change alters what must stay.
     """
     before = _snapshot(old)
-    change = read_change(new)
+    change = read_change(new, ask_tags=False)
     if change.platform is None:
-        change = change_for(new, change, before.platform)
+        change = change_for(new, change, before.platform, ask_tags=False)
     outcome = apply_change(_with_secrets(before, change), change)
     now_ms = unix_ms()
     none = Interventions()
@@ -52,7 +52,7 @@ def compare(new: Path, old: Path, roas: Sequence[Roa] | None = None) -> PlanPrev
 
 
 def _snapshot(path: Path) -> Snapshot:
-    change = read_change(path)
+    change = read_change(path, ask_tags=False)
     if change.platform is None:
         raise UsageError(f"{path} has no platform to compare with; name its platform.yaml")
     empty = Snapshot(revision=0, platform=change.platform)

@@ -58,7 +58,9 @@ def load_jobs(path: Path, platform: Platform | None) -> tuple[JobSpec, ...]:
     return specfile.load_jobs(path, platform)
 
 
-def change_for(path: Path, change: Change, platform: Platform) -> Change:
+def change_for(
+    path: Path, change: Change, platform: Platform, *, ask_tags: bool = True
+) -> Change:
     """Return a change with its services and jobs read anew, to run on `platform`.
 
     They are those of a file, or of a directory without a platform of its own.
@@ -66,7 +68,7 @@ def change_for(path: Path, change: Change, platform: Platform) -> Change:
     Raises:
         SpecError: every problem of the files; what cannot run on `platform` is one.
     """
-    read = _read_change(path, [], platform)
+    read = _read_change(path, [], platform, ask_tags=ask_tags)
     return replace(change, services=read.services, jobs=read.jobs)
 
 
@@ -100,16 +102,17 @@ def _with_place(sentence: str, places: Mapping[str, tuple[str, Mapping[str, int]
     return f"{file}:{line}: {sentence}"
 
 
-def read_change(path: Path) -> Change:
+def read_change(path: Path, *, ask_tags: bool = True) -> Change:
     """Return the change that a file or a directory of files says.
 
-    What may be a mistake is noted on standard error.
+    What may be a mistake is noted on standard error. Without `ask_tags` images are named as
+    they are in the files, and no registry is asked.
 
     Raises:
         SpecError: every problem of the files.
     """
     notes: list[Problem] = []
-    change = _read_change(path, notes, None)
+    change = _read_change(path, notes, None, ask_tags=ask_tags)
     for note in notes:
         echo(f"note: {note}", err=True)
     return change
@@ -131,8 +134,12 @@ def require_none_below(path: Path) -> None:
         )
 
 
-def _read_change(path: Path, notes: list[Problem], around: Platform | None) -> Change:
+def _read_change(
+    path: Path, notes: list[Problem], around: Platform | None, *, ask_tags: bool
+) -> Change:
     change = _said_change(path, notes, around)
+    if not ask_tags:
+        return change
     from pltfrms.cli.shared.tags import with_digests  # noqa: PLC0415 - only here
 
     with located(path):
