@@ -21,6 +21,7 @@ KINDS: Final = (*_MADE, "verify")
 END: Final = "pgbackrest ended with "
 _WHOLE: Final = "status: ok"
 _SCRIPT: Final = """\
+SET statement_timeout = 0;
 CREATE TEMPORARY TABLE said (number serial, line text);
 COPY said (line) FROM PROGRAM $program$
 tell() {{
@@ -32,7 +33,8 @@ echo "{end}$?"
 $program$ WITH (FORMAT csv, DELIMITER E'\\x01', QUOTE E'\\x02');
 SELECT line FROM said ORDER BY number;
 """
-"""A program of the server is started in the directory of its data."""
+"""A program of the server is started in the directory of its data. How long it may take
+says the job, and not a setting for the questions of clients."""
 
 
 def main(here: Path) -> str:

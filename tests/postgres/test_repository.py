@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pltfrms_postgres.backup import END, judged, script_of
+from pltfrms_postgres.backup import END, KINDS, judged, script_of
 from pltfrms_postgres.replica import RefusedError
 from pltfrms_postgres.repository import members_in, repository_configuration
 from tests.specfile.test_postgres import BACKUP, loaded
@@ -85,3 +85,8 @@ def test_what_went_wrong_there_goes_wrong_here() -> None:
 def test_a_first_backup_makes_what_backups_need() -> None:
     assert "stanza-create && tell --type=diff backup;" in script_of("db", "diff")
     assert "stanza-create" not in script_of("db", "verify")
+
+
+def test_what_clients_have_to_hurry_for_ends_no_backup() -> None:
+    for kind in KINDS:
+        assert script_of("db", kind).startswith("SET statement_timeout = 0;\n")
