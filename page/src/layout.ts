@@ -1,5 +1,7 @@
 // Where everything stands in the picture of layers. Pure.
-import type { Datacenter, Edge, Link, Machine, Peer, Picture, Session } from './picture';
+import {
+  type Datacenter, type Edge, type Fabric, type Link, type Machine, type Peer, type Picture, type Session, type Vantage, vantages,
+} from './picture';
 
 export const FOLD_DATACENTERS = 6;
 export const FOLD_MACHINES = 12;
@@ -8,9 +10,11 @@ const PAD = 14;
 const BOX = { width: 132, height: 40 };
 const CELL = 14;
 const PER_ROW = 3;
-const PEERS_Y = 12;
-const EDGES_Y = 128;
+const TOP = 12;
+const ROW = 76;
 const BACKBONE = 66;
+const FABRIC = { height: 18, gap: 4 };
+export const VANTAGES = 12;
 
 export interface Box<T> {
   element: T;
@@ -25,6 +29,7 @@ export interface Column {
   x: number;
   width: number;
   edges: Box<Edge>[];
+  fabrics: Box<Fabric>[];
   machines: Box<Machine>[];
   folded: boolean;
 }
@@ -39,6 +44,9 @@ export interface Layout {
   height: number;
   top: number;
   columns: Column[];
+  clients: Box<Vantage>[];
+  /** Who answers clients of another place than its own. */
+  answers: Line<Vantage>[];
   peers: Box<Peer>[];
   sessions: Line<{ id: string; members: Session[] }>[];
   links: Line<Link>[];
@@ -48,30 +56,40 @@ export function layout(picture: Picture): Layout {
   const few = picture.datacenters.length <= FOLD_DATACENTERS;
   const perRow = few ? PER_ROW : 2;
   const width = perRow * (BOX.width + 10) - 10 + 2 * PAD;
-  const top = EDGES_Y - PAD;
+  const asked = vantages(picture.clients ?? []).slice(0, VANTAGES);
+  const peersY = TOP + (asked.length ? ROW : 0);
+  const edgesY = peersY + ROW + BOX.height;
+  const top = edgesY - PAD;
   let height = 0;
   const columns = picture.datacenters.map((datacenter, index): Column => {
     const x = index * (width + GAP);
     const edges = picture.edges.filter((each) => each.datacenter === datacenter.id);
     const machines = picture.machines.filter((each) => each.datacenter === datacenter.id);
     const folded = !few || machines.length > FOLD_MACHINES;
-    const placedEdges = grid(edges, x + PAD, EDGES_Y, perRow, BOX.width, BOX.height, 10);
-    const below = bottom(placedEdges, EDGES_Y) + BACKBONE;
+    const placedEdges = grid(edges, x + PAD, edgesY, perRow, BOX.width, BOX.height, 10);
+    const wires = bottom(placedEdges, edgesY) + BACKBONE;
+    const here = (picture.fabrics ?? []).filter((each) => each.datacenter === datacenter.id);
+    const fabrics = grid(here, x + PAD, wires, 1, width - 2 * PAD, FABRIC.height, FABRIC.gap);
+    const below = here.length ? bottom(fabrics, wires) + PAD : wires;
     const cells = Math.floor((width - 2 * PAD) / CELL);
     const placed = folded
       ? grid(machines, x + PAD, below, cells, CELL - 3, CELL - 3, 3)
       : grid(machines, x + PAD, below, perRow, BOX.width, BOX.height, 10);
     height = Math.max(height, bottom(placed, below) + 34);
-    return { datacenter, x, width, edges: placedEdges, machines: placed, folded };
+    return { datacenter, x, width, edges: placedEdges, fabrics, machines: placed, folded };
   });
   const total = Math.max(columns.length * (width + GAP) - GAP, 480);
   const edges = new Map(columns.flatMap((c) => c.edges.map((e) => [e.element.id, e] as const)));
-  const peers = placedPeers(picture, edges, total);
+  const peers = placedPeers(picture, edges, peersY, total);
+  const sites = new Map(columns.map((each) => [each.datacenter.id, each.x + each.width / 2]));
+  const clients = spread(asked, (each) => mean(each.by.map((site) => sites.get(site))), TOP, total);
   return {
     width: total,
     height,
     top,
     columns,
+    clients,
+    answers: answerLines(clients, sites, top),
     peers,
     sessions: sessionLines(picture, peers, edges),
     links: linkLines(picture.links, edges),
@@ -108,30 +126,49 @@ function middle<T>(box: Box<T>): number {
 function placedPeers(
   picture: Picture,
   edges: Map<string, Box<Edge>>,
+  y: number,
   total: number,
 ): Box<Peer>[] {
-  const middles = new Map(
-    picture.peers.map((peer) => {
-      const at = picture.sessions
-        .filter((each) => each.peer === peer.id)
-        .map((each) => edges.get(each.edge))
-        .filter((each) => each !== undefined)
-        .map(middle);
-      return [peer.id, at.length ? at.reduce((a, b) => a + b) / at.length : total / 2];
-    }),
-  );
-  const ordered = [...picture.peers].sort(
-    (a, b) => (middles.get(a.id) ?? 0) - (middles.get(b.id) ?? 0),
-  );
+  const at = new Map<string, number[]>();
+  for (const each of picture.sessions) {
+    const edge = edges.get(each.edge);
+    const known = at.get(each.peer) ?? [];
+    at.set(each.peer, known);
+    if (edge) known.push(middle(edge));
+  }
+  return spread(picture.peers, (peer) => mean(at.get(peer.id) ?? []), y, total);
+}
+
+function mean(places: (number | undefined)[]): number | undefined {
+  const known = places.filter((each) => each !== undefined);
+  return known.length ? known.reduce((a, b) => a + b) / known.length : undefined;
+}
+
+/** A row over the whole width, each as near as may be to where it belongs. */
+function spread<T>(elements: T[], place: (element: T) => number | undefined, y: number, total: number): Box<T>[] {
+  const middles = new Map(elements.map((each) => [each, place(each) ?? total / 2]));
+  const ordered = [...elements].sort((a, b) => (middles.get(a) ?? 0) - (middles.get(b) ?? 0));
   const step = total / Math.max(ordered.length, 1);
   const width = Math.min(BOX.width + 30, Math.max(step - 8, 30));
   return ordered.map((element, index) => ({
     element,
     x: step * (index + 0.5) - width / 2,
-    y: PEERS_Y,
+    y,
     width,
     height: BOX.height,
   }));
+}
+
+function answerLines(clients: Box<Vantage>[], sites: Map<string, number>, top: number): Line<Vantage>[] {
+  return clients.flatMap((box) =>
+    box.element.by.flatMap((site) => {
+      const to = sites.get(site);
+      if (to === undefined || site === box.element.name) return [];
+      const [from, y] = [middle(box), box.y + box.height];
+      const element = { ...box.element, id: `${box.element.id}/${site}` };
+      return [{ element, path: `M${from} ${y} C${from} ${y + ROW} ${to} ${top - ROW} ${to} ${top}` }];
+    }),
+  );
 }
 
 /** One line for all sessions between a peer and an edge. */

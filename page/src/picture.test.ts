@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest';
-import { FOLD_MACHINES, layout } from './layout';
+import { FOLD_MACHINES, layout, VANTAGES } from './layout';
 import { chart, coasts, type Topology } from './map';
 import {
   type Element, followed, grouped, type Happening, type Job, type Machine, patched, type Picture, type Role, shownAs,
-  stories, type Volume,
+  sought, stories, vantages, type Volume,
 } from './picture';
 import { answers, due, duration, fullness, holder, moment, named, quoted, rate, rtt, shown, size, stateWord, times, used } from './words';
 
@@ -36,6 +36,10 @@ function picture(datacenters: number, nodes: number): Picture {
       imported: 0, exported: 0, filtered: 0, rejects: {},
     })),
     links: [], services: [], problems: [], hands: [], waits: [],
+    fabrics: names.flatMap((dc) => ['a', 'b'].map((n) => ({ ...element(`${dc}/${n}`), datacenter: dc }))),
+    clients: [
+      { ...element('web'), served: 'partly', asked_from: [...names, 'berlin'], answered_by: { berlin: [names[0]!] }, missed_from: ['d0'] },
+    ],
   };
 }
 
@@ -58,8 +62,9 @@ test('a patch changes, adds, removes and orders', () => {
 test('nothing stands on anything else', () => {
   for (const [datacenters, nodes] of [[1, 1], [3, 5], [6, FOLD_MACHINES], [3, 40], [20, 50]] as const) {
     const drawn = layout(picture(datacenters, nodes));
-    const boxes = [...drawn.columns.flatMap((each) => [...each.edges, ...each.machines]), ...drawn.peers];
-    expect(boxes.length).toBe(datacenters * (nodes + 2) + datacenters);
+    const columns = drawn.columns.flatMap((each) => [...each.edges, ...each.fabrics, ...each.machines]);
+    const boxes = [...columns, ...drawn.peers, ...drawn.clients];
+    expect(boxes.length).toBe(datacenters * (nodes + 4) + datacenters + Math.min(datacenters + 1, VANTAGES));
     for (const [index, one] of boxes.entries()) {
       expect(one.x + one.width).toBeLessThanOrEqual(drawn.width + 1);
       expect(one.y + one.height).toBeLessThanOrEqual(drawn.height);
@@ -76,6 +81,29 @@ test('nothing stands on anything else', () => {
 test('peers stand in the order of their edges, so that lines do not cross', () => {
   const drawn = layout(picture(4, 1));
   expect(drawn.peers.map((each) => each.element.id)).toEqual(['t-d0', 't-d1', 't-d2', 't-d3']);
+});
+
+test('clients stand by from where they ask, those that are not served first', () => {
+  const web = { ...element('web'), served: 'partly', asked_from: ['ams', 'berlin'], answered_by: { berlin: ['fra'] }, missed_from: ['berlin'] };
+  const api = { ...web, id: 'api', answered_by: { ams: ['fra'], berlin: ['ams', 'fra'] }, missed_from: [] };
+  expect(vantages([web, api]).map((each) => [each.id, each.state, each.why, each.by])).toEqual([
+    ['from/berlin', 'bad', 'web: no answer, or too few', ['ams', 'fra']],
+    ['from/ams', 'good', '', ['fra']],
+  ]);
+  const drawn = layout({ ...picture(2, 1), clients: [{ ...api, answered_by: { berlin: ['d0', 'd1'], d0: ['d0'] } }] });
+  expect(drawn.answers.map((each) => each.element.id)).toEqual(['from/berlin/d0', 'from/berlin/d1']);
+  expect(layout({ ...picture(2, 1), clients: [] }).top).toBeLessThan(drawn.top);
+});
+
+test('events are found by words, kind and time', () => {
+  const event = (sequence: number, what: string, detail = ''): Happening => ({
+    sequence, at_ms: 1000 * sequence, source: 'fra-n1', about: 'web', what, reason: '', detail,
+  });
+  const events = [event(1, 'lost'), event(2, 'found', 'Disk'), event(3, 'lost')];
+  const numbers = (found: Happening[]): number[] => found.map((each) => each.sequence);
+  expect(numbers(sought(events, 'disk', '', 0))).toEqual([2]);
+  expect(numbers(sought(events, 'FRA', 'lost', 0))).toEqual([1, 3]);
+  expect(numbers(sought(events, '', '', 2000))).toEqual([2, 3]);
 });
 
 test('many machines are folded, few are not', () => {

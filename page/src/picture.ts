@@ -73,9 +73,14 @@ export interface Link extends Element {
   b: string;
   kind: string;
   rtt_us: number;
+  loss_percent?: number | null;
   received_bps: number | null;
   sent_bps: number | null;
   capacity_bps: number;
+}
+
+export interface Fabric extends Element {
+  datacenter: string;
 }
 
 export interface Counts {
@@ -134,6 +139,14 @@ export interface Client extends Element {
   served: string;
   asked_from: string[];
   answered_by: Record<string, string[]>;
+  missed_from?: string[];
+}
+
+/** From where questions are asked as clients ask them, and what came of them. */
+export interface Vantage extends Element {
+  name: string;
+  /** Datacenters that answered. */
+  by: string[];
 }
 
 export interface Concern {
@@ -159,6 +172,7 @@ export interface Picture {
   links: Link[];
   services: Service[];
   /** Of controllers of a release before there are none. */
+  fabrics?: Fabric[];
   clients?: Client[];
   jobs?: Job[];
   problems: Concern[];
@@ -171,6 +185,7 @@ export function shownAs(picture: Picture, about: string): string {
   const name = about.replace(/^(node|datacenter)\//, '');
   const lists = [
     picture.edges, picture.machines, picture.peers, picture.services, picture.datacenters, picture.jobs ?? [],
+    picture.fabrics ?? [],
   ];
   return lists.some((list: Element[]) => list.some((each) => each.id === name)) ? name : '';
 }
@@ -204,6 +219,29 @@ export function patched(before: Picture, patch: Patch): Picture {
   return after as unknown as Picture;
 }
 
+/** Whether clients are served, by from where they ask: what is not served first, then by name. */
+export function vantages(clients: Client[]): Vantage[] {
+  const said = new Map<string, { missed: string[]; by: Set<string> }>();
+  for (const client of clients) {
+    for (const from of client.asked_from) {
+      const known = said.get(from) ?? { missed: [], by: new Set<string>() };
+      if ((client.missed_from ?? []).includes(from)) known.missed.push(client.id);
+      for (const site of client.answered_by[from] ?? []) known.by.add(site);
+      said.set(from, known);
+    }
+  }
+  const found = [...said].map(([name, { missed, by }]): Vantage => ({
+    id: `from/${name}`,
+    name,
+    state: missed.length ? 'bad' : 'good',
+    why: missed.length ? `${missed.join(', ')}: no answer, or too few` : '',
+    last: null,
+    since_ms: 0,
+    by: [...by].sort(),
+  }));
+  return found.sort((a, b) => Number(a.state === 'good') - Number(b.state === 'good') || a.name.localeCompare(b.name));
+}
+
 const EVENTS_KEPT = 500;
 
 /** The events that are known after some more, of which a controller may say some again. */
@@ -211,6 +249,16 @@ export function followed(known: Happening[], more: Happening[]): Happening[] {
   // A store that was set back counts from an earlier number: what was read is another past.
   const first = more[0]?.sequence ?? Infinity;
   return [...known.filter((each) => each.sequence < first), ...more].slice(-EVENTS_KEPT);
+}
+
+/** Events with these words in them, of a kind (empty: any), not older than `since_ms`. */
+export function sought(events: Happening[], words: string, what: string, since_ms: number): Happening[] {
+  return events.filter(
+    (each) =>
+      each.at_ms >= since_ms &&
+      (!what || each.what === what) &&
+      `${each.about} ${each.what} ${each.reason} ${each.detail} ${each.source}`.toLowerCase().includes(words.toLowerCase()),
+  );
 }
 
 export interface Repeated {

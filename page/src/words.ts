@@ -1,5 +1,5 @@
 // Numbers and states as people read them.
-import type { Client, Element, Job, JobRun, Machine, NodeFigures, Role, Seen, Volume } from './picture';
+import type { Client, Element, Job, JobRun, Link, Machine, NodeFigures, Role, Seen, Volume } from './picture';
 
 export const STATE_WORDS: Record<Seen, string> = {
   good: 'good',
@@ -50,6 +50,13 @@ export function rate(bps: number | null): string {
 
 export function rtt(us: number): string {
   return us ? `${(us / 1000).toFixed(us < 10_000 ? 1 : 0)} ms` : 'RTT not known';
+}
+
+/** How a link does: how long, how many, how much. */
+export function line(link: Link): string {
+  const loss = link.loss_percent ?? null;
+  const lost = loss === null ? 'loss not known' : `${loss} % lost`;
+  return `${rtt(link.rtt_us)}, ${lost}, in ${rate(link.received_bps)}, out ${rate(link.sent_bps)}`;
 }
 
 /** Who asks a service as clients do, and which datacenters answered; empty: nobody says. */

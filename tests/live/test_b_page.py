@@ -13,11 +13,13 @@ from pltfrms.cli.platform.ui import PAGE
 from pltfrms.cli.shared.page_actions import PageActions
 from pltfrms.cli.shared.page_server import PageServer
 from pltfrms.drivers.controlplane.operator_client import OperatorClient
+from pltfrms.model.network.topology import Role
 from tests.page.screen import Screen, browsing
 from tests.page.stand_in import serving
 
 pytestmark = [pytest.mark.live, pytest.mark.calm, pytest.mark.root, pytest.mark.timeout(300)]
 
+CUT_OFF = "ams-c1"
 SOON_SECONDS = 30
 """Of a machine that does much else; what it takes is printed."""
 _LOOKS_MAX = 3
@@ -27,8 +29,11 @@ _BAD_LINKS = "count => document.querySelectorAll('.link.bad').length === count"
 @pytest.fixture(scope="module")
 def screen(lab: Rig, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Screen]:
     """The page, which asks all controllers but those of ams."""
-    endpoints = [each for each in lab.client.controller_endpoints() if "ams" not in each]
-    numbers, client = count(1), OperatorClient(endpoints)
+    endpoints = lab.client.controller_endpoints()
+    names = [each.name for each in lab.client.machines() if Role.CONTROLLER in each.roles]
+    asked = dict(zip(names, endpoints, strict=True))
+    del asked[CUT_OFF]
+    numbers, client = count(1), OperatorClient(list(asked.values()))
 
     def secret() -> str:
         return f"word{next(numbers)}"
@@ -83,6 +88,24 @@ def test_an_edge_that_dies_is_seen(healthy: Rig, screen: Screen, until: Until) -
     screen.shows("fra-e1", "good")
 
 
+def test_a_link_and_a_fabric_that_are_cut_are_seen(
+    healthy: Rig, screen: Screen, until: Until
+) -> None:
+    """The link between datacenters whose controllers still have the store."""
+    screen.page.wait_for_function(_BAD_LINKS, arg=0)
+    screen.shows("lon/a", "good")
+    with until("a cut link is bad"):
+        healthy.client.fault("link/lon-e1--fra-e2", "cut")
+        screen.page.wait_for_function(_BAD_LINKS, arg=1)
+    with until("a cut fabric is bad"):
+        healthy.client.fault("fabric/lon/a", "cut")
+        screen.shows("lon/a", "bad")
+    screen.shows("lon/b", "good")
+    healthy.client.heal(None)
+    screen.page.wait_for_function(_BAD_LINKS, arg=0)
+    screen.shows("lon/a", "good")
+
+
 def test_a_datacenter_that_is_cut_off_is_not_known_and_never_bad(
     healthy: Rig, screen: Screen, until: Until
 ) -> None:
@@ -91,7 +114,7 @@ def test_a_datacenter_that_is_cut_off_is_not_known_and_never_bad(
     with until("a datacenter without links is not known"):
         for link in links:
             healthy.client.fault(f"link/{link}", "cut")
-        with until("a cut link is bad"):
+        with until("its first link is bad"):
             screen.page.wait_for_selector(".link.bad")
         screen.shows("ams-n1", "unknown")
         screen.page.wait_for_selector("g.unknown > .site")

@@ -12,6 +12,7 @@ from pltfrms.model.messages.picture import (
     Counts,
     DatacenterElement,
     EdgeElement,
+    FabricElement,
     Headline,
     JobElement,
     Level,
@@ -64,6 +65,7 @@ def client(service: str, state: Seen, served: str) -> ClientElement:
         served=served,
         asked_from=() if state is Seen.UNKNOWN else ("ams", "berlin"),
         answered_by={"berlin": ("ams", "fra")} if served in {"served", "partly"} else {},
+        missed_from={"partly": ("ams",), "not served": ("ams", "berlin")}.get(served, ()),
     )
 
 
@@ -260,6 +262,11 @@ def large() -> Picture:
         links=tuple(
             LinkElement(id=f"{a}--{b}", state=Seen.GOOD, a=a, b=b, kind="direct", rtt_us=9000)
             for (_, a), (_, b) in pairwise(_EDGES)
+        ),
+        fabrics=tuple(
+            FabricElement(id=f"{site}/{name}", state=Seen.GOOD, datacenter=site)
+            for site in SITES
+            for name in "ab"
         ),
         services=tuple(map(_service, range(SERVICES))),
         clients=tuple(client(f"service{n}", Seen.GOOD, "served") for n in range(SERVICES)),

@@ -79,7 +79,7 @@ def test_four_states_look_different_and_only_bad_is_red(
     screen.page.wait_for_selector('a.bad[data-id="fra-e1"]')
     colours = {state.value: legend(screen, state.value) for state in Seen}
     assert len(set(colours.values())) == len(Seen)
-    named = [*picture.edges, *picture.machines, *picture.peers]
+    named = [*picture.edges, *picture.machines, *picture.peers, *picture.fabrics]
     assert {each.state for each in named} >= {Seen.GOOD, Seen.BAD, Seen.UNKNOWN}
     for each in named:
         assert stroke(screen, each.id) == colours[each.state.value], each.id
@@ -116,6 +116,30 @@ def test_whether_clients_are_served_is_said_in_words(
     page.get_by_label("Find a service").fill("not served")
     assert table.get_by_role("link").all_inner_texts() == ["service2"]
     screen.shoot("clients")
+
+
+def test_clients_stand_above_all_that_serves_them(screen: Screen, controller: StandIn) -> None:
+    page, picture = screen.page, in_trouble()
+    bad = replace(picture.fabrics[0], state=Seen.BAD, why="nobody is heard over it")
+    controller.show(replace(picture, fabrics=(bad, *picture.fabrics[1:])))
+    page.wait_for_selector('svg a.bad[data-id="from/ams"]')
+    page.wait_for_selector('svg a.good[data-id="from/berlin"]')
+    assert "served by ams, fra" in (screen.box("from/berlin").text_content() or "")
+    assert page.locator("path.answer").count() == 2, "from berlin to each of them"
+    page.wait_for_selector(f'svg a.bad[data-id="{bad.id}"]')
+    row = ["from/berlin", picture.peers[0].id, "fra-e1", "fra/a", "fra-n1"]
+    boxes = [screen.box(each).locator("rect").bounding_box() for each in row]
+    tops = [box["y"] for box in boxes if box]
+    assert len(tops) == len(row)
+    assert tops == sorted(set(tops))
+    screen.box("from/ams").press("Enter")
+    panel = page.locator("section[aria-live]")
+    panel.get_by_text("web: not served").wait_for()
+    assert picture.clients[0].why in panel.inner_text()
+    assert "pltfrms vantage show" in panel.inner_text()
+    screen.box(bad.id).press("Enter")
+    panel.get_by_text(bad.why).wait_for()
+    screen.shoot("clients-above")
 
 
 def test_roles_load_and_disks_stand_beside_their_service(
@@ -235,7 +259,8 @@ def test_all_that_is_drawn_is_reached_and_chosen_by_keyboard(
     controller.show(picture)
     page.wait_for_selector("a.bad")
     names = [*picture.datacenters, *picture.edges, *picture.machines, *picture.peers]
-    wanted = {each.id for each in (*names, *picture.services)} | {"backup", "move"}
+    wanted = {each.id for each in (*names, *picture.fabrics, *picture.services)}
+    wanted |= {"backup", "move", "from/ams", "from/berlin"}
     reached: set[str] = set()
     for _ in range(10 * len(wanted)):
         page.keyboard.press("Tab")
@@ -369,27 +394,6 @@ def test_a_log_is_shown_as_text_and_followed(screen: Screen, controller: StandIn
     assert page.locator("#page img").count() == 0
     assert "after=0.2" in asked[2]
     screen.shoot("log")
-
-
-def test_events_are_found_and_told_by_what_they_are_about(
-    screen: Screen, controller: StandIn
-) -> None:
-    page = screen.page
-    controller.tell(
-        *(
-            Event(sequence=n, at_ms=NOW_MS, source="s", about=f"a{n % 2}", what=f"did {n}")
-            for n in range(1, 7)
-        )
-    )
-    events = page.locator("ol").first
-    events.get_by_text("did 6").wait_for()
-    page.get_by_label("Find an event").fill("did 3")
-    assert events.locator("li").count() == 1
-    page.get_by_label("Find an event").fill("")
-    page.get_by_label("by what they are about").check()
-    assert events.locator("summary").all_inner_texts()[0].startswith("a0 3 events")
-    events.locator("summary").first.press("Enter")
-    events.get_by_text("did 2").wait_for()
 
 
 def test_a_map_is_loaded_only_when_it_is_wanted(screen: Screen, controller: StandIn) -> None:

@@ -19,6 +19,7 @@ def seen(served: ClientVerdict, why: str = "") -> SnapshotView:
         why=why,
         asked_from=("berlin",),
         answered_by={"berlin": ("fra",)},
+        missed_from=("berlin",),
     )
     said = ClientEvidence(served=served, sentence="a sentence", services=(web,), points=1)
     return replace(VIEW, clients=said)
@@ -48,6 +49,7 @@ def test_the_page_has_the_state_of_each_service() -> None:
         (web,) = picture.clients
         assert (web.id, web.state, web.served, web.why) == ("web", state, served, "why")
         assert web.answered_by == {"berlin": ("fra",)}
+        assert web.missed_from == ("berlin",)
         assert picture.headline.clients == "clients: a sentence"
 
 

@@ -144,6 +144,24 @@ def test_a_datacenter_without_contact_is_one_problem() -> None:
     assert f"; {listed + 1} things are not as it should be" in view.headline.sentence
 
 
+@pytest.mark.parametrize("snapshot", [WHOLE, links_down("ams", *OUTSIDE)], ids=["", "cut"])
+def test_nothing_in_a_datacenter_that_is_silent_is_bad_however_long_it_lasts(
+    snapshot: Snapshot,
+) -> None:
+    names = [each.name for each in WHOLE.platform.managed if each.datacenter == "ams"]
+
+    def states(*lost: str) -> set[Seen]:
+        view = seen(unheard(snapshot, *lost, contact=Contact.LOST))
+        both: tuple[EdgeElement | MachineElement, ...] = (*view.edges, *view.machines)
+        found = {each.state for each in both if each.id in names}
+        assert ("ams-n1" in {each.about for each in view.problems}) == (Seen.BAD in found)
+        return found
+
+    assert states(*names) == {Seen.UNKNOWN}
+    one_is_heard = states(*(name for name in names if name != "ams-e1"))
+    assert (Seen.BAD in one_is_heard) == (snapshot is WHOLE)
+
+
 def test_a_node_that_all_edges_of_its_datacenter_miss_is_not_known() -> None:
     missed = {
         name: replace(WHOLE.statuses[name], missed=("fra-n1",)) for name in ("fra-e1", "fra-e2")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pltfrms.codec import encode
 from pltfrms.model.messages.api import SnapshotView
 from pltfrms.model.messages.picture import LISTS, Level, Picture, Seen
-from pltfrms.model.network.interventions import Drain, Freeze, Interventions
+from pltfrms.model.network.interventions import LEAD_MS, Drain, Freeze, Interventions
 from pltfrms.model.network.topology import FurtherRole, Platform, Role
 from pltfrms.model.running.loads import LoadKind, ServiceLoad
 from pltfrms.model.running.plan import Note, Reason
@@ -127,15 +127,18 @@ def test_sessions_of_an_edge_whose_bird_is_silent_are_not_known_and_not_down() -
 def test_a_link_is_as_its_ends_see_it_and_not_known_when_neither_can_be_asked() -> None:
     link = WHOLE.platform.links[0]
     one = WHOLE.statuses[link.a]
-    cut = replace(one, links={**one.links, link.name: LinkStatus(up=False, rtt_us=900)})
+    cut = replace(
+        one, links={**one.links, link.name: LinkStatus(up=False, rtt_us=900, loss_percent=40)}
+    )
     snapshot = replace(WHOLE, statuses={**WHOLE.statuses, link.a: cut})
     drawn = seen(snapshot).links[0]
     assert (drawn.state, drawn.why) == (
         Seen.BAD,
         f"{link.a} gets no answer from {link.b}",
     )
+    assert drawn.loss_percent == 40
     drawn = seen(unheard(snapshot, link.a)).links[0]
-    assert (drawn.state, drawn.rtt_us) == (Seen.GOOD, 900)
+    assert (drawn.state, drawn.rtt_us, drawn.loss_percent) == (Seen.GOOD, 900, None)
     drawn = seen(unheard(snapshot, link.a, link.b)).links[0]
     assert (drawn.state, drawn.last, drawn.why) == (
         Seen.UNKNOWN,
@@ -249,6 +252,17 @@ def test_what_was_taken_away_by_hand_is_planned() -> None:
     assert picture_of(
         SnapshotView(controller="c", snapshot=snapshot), NOW_MS + 9_000
     ).hands == (view.hands), "time alone changes nothing"
+
+
+def test_a_drain_is_shown_from_when_it_is_decided_and_one_of_later_is_not() -> None:
+    for since_ms, state in ((LEAD_MS, Seen.PLANNED), (LEAD_MS + 1000, Seen.GOOD)):
+        drain = Drain(edge="lon-e1", since_ms=NOW_MS + since_ms, wait_ms=60_000, why="optics")
+        view = seen(replace(WHOLE, interventions=Interventions(drains=(drain,))))
+        assert of(view, "edges", "lon-e1").state is state
+        told = [each.state for each in view.sessions if each.edge == "lon-e1"]
+        assert set(told) == {state}
+        (hand,) = view.hands
+        assert (hand.sentence, hand.since_ms) == ("drain: planned (optics)", drain.since_ms)
 
 
 def test_without_the_store_all_is_what_was_known_last_since_a_fixed_time() -> None:

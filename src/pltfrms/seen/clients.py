@@ -40,6 +40,7 @@ def client_elements(view: SnapshotView) -> Iterator[ClientElement]:
             served=each.served.value,
             asked_from=each.asked_from,
             answered_by={where: tuple(names) for where, names in each.answered_by.items()},
+            missed_from=each.missed_from,
         )
 
 

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 from pltfrms.model.network.topology import Platform, Role
-from pltfrms.model.running.state import MachineStatus, SessionStatus
+from pltfrms.model.running.state import Contact, MachineStatus, SessionStatus, Snapshot
 
 _EDGE = "edge."
 _WITNESSES_MIN = 2
@@ -28,9 +28,10 @@ def missing_machines(
     said: defaultdict[str, dict[str, bool]] = defaultdict(dict)
     for name, status in present.items():
         for session in status.sessions:
-            told = _edge_of(session)
+            told = edge_and_fabric(session)
             if told:
-                said[told][name] = said[told].get(name, False) or session.up
+                edge, _ = told
+                said[edge][name] = said[edge].get(name, False) or session.up
     for site in platform.datacenters:
         telling = [
             (edge.name, frozenset(missed))
@@ -50,14 +51,34 @@ def missing_machines(
     }
 
 
-def _edge_of(session: SessionStatus) -> str:
-    """Return of which edge a session in a fabric (`edge.fra-e1.a`) tells; empty: of none.
+def edge_and_fabric(session: SessionStatus) -> tuple[str, str] | None:
+    """Return of which edge a session (`edge.fra-e1.a`) tells, over which fabric; None: of none.
 
     Those between edges (`edge.fra-e1`) end long after the other end, so they tell of none.
     """
     if not session.name.startswith(_EDGE) or not session.known:
-        return ""
-    return session.name.removeprefix(_EDGE).rpartition(".")[0]
+        return None
+    edge, _, fabric = session.name.removeprefix(_EDGE).rpartition(".")
+    return (edge, fabric) if edge else None
+
+
+def silent_datacenters(
+    snapshot: Snapshot, present: Mapping[str, MachineStatus]
+) -> dict[str, str]:
+    """Return why nobody hears anything of datacenters, by name.
+
+    However long that lasts, nobody knows whether they serve: none of their machines is bad.
+    """
+    said: defaultdict[str, list[bool]] = defaultdict(list)
+    for machine in snapshot.platform.managed:
+        there = snapshot.contact(machine.name) is Contact.PRESENT
+        said[machine.datacenter].append(there)
+    silent = {
+        name: f"none of its {len(machines)} machines is in contact"
+        for name, machines in said.items()
+        if not any(machines)
+    }
+    return silent | cut_off(snapshot.platform, present)
 
 
 def cut_off(platform: Platform, present: Mapping[str, MachineStatus]) -> dict[str, str]:

@@ -17,6 +17,7 @@ from pltfrms.model.messages.picture import (
     DatacenterElement,
     EdgeElement,
     Element,
+    FabricElement,
     LinkElement,
     MachineElement,
     PeerElement,
@@ -40,15 +41,16 @@ from pltfrms.planner.routing.visibility import present_statuses
 from pltfrms.seen.announced import AggregateRow, EdgeWord, aggregate_rows
 from pltfrms.seen.cities import location_of
 from pltfrms.seen.clients import client_concerns, client_elements
+from pltfrms.seen.fabrics import fabric_elements
 from pltfrms.seen.headline import headline
 from pltfrms.seen.jobs import job_elements, run_concerns
 from pltfrms.seen.loads import load_rows, service_loads
-from pltfrms.seen.missing import cut_off, missing_machines
+from pltfrms.seen.missing import missing_machines, silent_datacenters
 from pltfrms.seen.network import EXTERNAL, UNKNOWN, SessionRow, edge_rows, session_rows
 from pltfrms.seen.nodes import node_loads
 from pltfrms.seen.services import replica_counts, service_elements, volume_concerns
 from pltfrms.seen.summary import machine_problems, note_lines, problem_lines
-from pltfrms.seen.words import drain_word, released, signed
+from pltfrms.seen.words import as_decided, drain_word, released, signed
 
 _NAMED = 3
 _SAME_MS = 3000
@@ -78,6 +80,7 @@ def picture_of(view: SnapshotView, now_ms: int, before: Picture | None = None) -
         peers=tuple(seeing.peers(sessions)),
         sessions=sessions,
         links=tuple(seeing.links()),
+        fabrics=tuple(seeing.fabrics()),
         services=tuple(seeing.services(service_loads(view.redundancy))),
         clients=tuple(client_elements(view)),
         jobs=tuple(job_elements(snapshot, now_ms, before.jobs if before else ())),
@@ -107,7 +110,8 @@ def _broken(view: Picture) -> Iterator[Concern]:
     machines = (  # an edge may be a node, too
         each for each in both if each.state is not Seen.UNKNOWN or each.datacenter not in whole
     )
-    for each in (*view.datacenters, *machines, *view.links):
+    fabrics = (each for each in view.fabrics if each.state is Seen.BAD)
+    for each in (*view.datacenters, *machines, *view.links, *fabrics):
         if each.why and each.state in {Seen.BAD, Seen.UNKNOWN} and each.id not in said:
             said.add(each.id)
             yield Concern(id=each.id, about=each.id, sentence=each.why, since_ms=each.since_ms)
@@ -164,15 +168,17 @@ class _Seeing:
     """Looks at one snapshot."""
 
     def __init__(self, snapshot: Snapshot, now_ms: int, before: Picture | None) -> None:
+        self._done = snapshot.interventions
+        snapshot = replace(snapshot, interventions=as_decided(self._done))
         self._snapshot = snapshot
         self._now_ms = now_ms
         self._platform = snapshot.platform
         self._before = (
             {e.id: e.since_ms for e in (*before.edges, *before.machines)} if before else {}
         )
-        present = present_statuses(snapshot)
+        present = self._present = present_statuses(snapshot)
         self._missing = missing_machines(snapshot.platform, present)
-        self._cut = cut_off(snapshot.platform, present)
+        self._silent = silent_datacenters(snapshot, present)
         self._counts = replica_counts(snapshot)
         self._needed = _needed(snapshot, self._counts)
         self._rows = {
@@ -192,9 +198,7 @@ class _Seeing:
         known = (a for a, row in zip(aggregates, self._rows[name], strict=True) if row.edges)
         state, last = _worst(known)
         drain = drain_word(self._snapshot.interventions, f"datacenter/{name}", self._now_ms)
-        why = self._cut.get(name, "")
-        if not present and managed:
-            why = why or f"none of its {len(managed)} machines is in contact"
+        why = self._silent.get(name, "")
         if why:
             state, last = Seen.UNKNOWN, last or Seen.GOOD
         if drain not in {"-", "planned"}:
@@ -280,10 +284,11 @@ class _Seeing:
         contact = view.contact if view else Contact.UNKNOWN
         since_ms = self._since_ms(machine.name, view.since_seconds) if view else 0
         unheard = self._missing.get(machine.name, "")
+        silent = self._silent.get(machine.datacenter, "")
         if contact is Contact.PRESENT:
             problems = machine_problems(status)
             state = Seen.BAD if problems else Seen.GOOD
-            missing = unheard or self._cut.get(machine.datacenter, "")
+            missing = unheard or silent
             return Element(
                 id=machine.name,
                 state=Seen.UNKNOWN if missing else state,
@@ -293,10 +298,9 @@ class _Seeing:
             )
         never = "" if status else "; it has never told how it is"
         doubt = view.why if view else ""
-        twice = contact is Contact.LOST or (unheard and not doubt)
-        why = doubt or (
-            f"out of contact, and {unheard}" if unheard else _CONTACT_WORDS[contact]
-        )
+        twice = not silent and (contact is Contact.LOST or (unheard and not doubt))
+        words = f"out of contact, and {unheard}" if unheard else _CONTACT_WORDS[contact]
+        why = doubt or silent or words
         return Element(
             id=machine.name,
             state=Seen.BAD if twice else Seen.UNKNOWN,
@@ -369,11 +373,11 @@ class _Seeing:
     def links(self) -> Iterator[LinkElement]:
         """Yield the backbone links in spec order, as their edges see them."""
         loads = {row.name: row for row in load_rows(self._snapshot)}
-        present = present_statuses(self._snapshot)
         for link in self._platform.links:
             load = loads.get(link.name)
-            said, before = _ends(present, link), _ends(self._snapshot.statuses, link)
+            said, before = _ends(self._present, link), _ends(self._snapshot.statuses, link)
             state = _link_state(said)
+            losses = [e.loss_percent for e in said.values() if e.loss_percent is not None]
             yield LinkElement(
                 id=link.name,
                 state=state,
@@ -383,10 +387,16 @@ class _Seeing:
                 b=link.b,
                 kind=link.kind.value,
                 rtt_us=max((each.rtt_us for each in said.values()), default=0),
+                loss_percent=max(losses, default=None),
                 received_bps=load.received_bps if load else None,
                 sent_bps=load.sent_bps if load else None,
                 capacity_bps=link.capacity_mbps * 10**6,
             )
+
+    def fabrics(self) -> Iterator[FabricElement]:
+        """Yield the fabrics in spec order, as machines hear each other over them."""
+        statuses = self._snapshot.statuses
+        return fabric_elements(self._platform, statuses, self._present, self._silent)
 
     # ---- services and hands ----------------------------------------------------------------
 
@@ -396,7 +406,7 @@ class _Seeing:
 
     def hands(self) -> Iterator[Concern]:
         """Yield what operators have done for a while."""
-        done = self._snapshot.interventions
+        done = self._done
         if freeze := done.freeze:
             yield Concern(
                 id="freeze",

@@ -1,10 +1,18 @@
 """Drains, freezes, overrides and announcements in words. Pure."""
 
 import datetime as dt
+from dataclasses import replace
 
 from pltfrms.model.durations import short_duration
 from pltfrms.model.network.announcements import Announcement
-from pltfrms.model.network.interventions import Blackhole, Drain, Freeze, Interventions, Release
+from pltfrms.model.network.interventions import (
+    LEAD_MS,
+    Blackhole,
+    Drain,
+    Freeze,
+    Interventions,
+    Release,
+)
 from pltfrms.model.network.traffic import Community, Override
 
 _NAMED = 5
@@ -51,6 +59,15 @@ def drain_word(interventions: Interventions, about: str, now_ms: int) -> str:
     if not drain.holds(now_ms):
         return "planned"
     return "drained" if drain.node else drain.phase(now_ms).value
+
+
+def as_decided(interventions: Interventions) -> Interventions:
+    """Return them with drains from when they are decided, before all machines know it."""
+    drains = tuple(
+        replace(each, since_ms=each.since_ms - LEAD_MS, wait_ms=each.wait_ms + LEAD_MS)
+        for each in interventions.drains
+    )
+    return replace(interventions, drains=drains)
 
 
 def blackhole_sentence(blackhole: Blackhole, now_ms: int) -> str:

@@ -82,7 +82,10 @@ EDGE = MachineStatus(
         AggregateStatus(prefix="198.51.100.0/24", announced=True, reason=Reason.LOCAL_SERVICE),
     ),
     routing=RoutingStatus(state=RoutingState.TRYING),
-    links={"fra-e1--ams-e1": LinkStatus(up=True, rtt_us=1200), "b": LinkStatus(up=False)},
+    links={
+        "fra-e1--ams-e1": LinkStatus(up=True, rtt_us=1200, loss_percent=3),
+        "b": LinkStatus(up=False),
+    },
     outside=(OutsideTable(version=4, default=False, routes=900),),
 )
 
@@ -118,6 +121,7 @@ def test_an_edge_tells_of_sessions_links_routes_and_itself() -> None:
             "aggregate_announced{prefix=198.51.100.0/24}": 1,
             "link_up{link=b}": 0,
             "link_rtt_seconds{link=fra-e1--ams-e1}": 0.0012,
+            "link_loss_ratio{link=fra-e1--ams-e1}": 0.03,
             "default_route{family=ipv4}": 0,
             "outside_routes{family=ipv4}": 900,
             "interface_bytes_total{direction=sent,interface=bb0}": 20,
@@ -130,6 +134,7 @@ def test_an_edge_tells_of_sessions_links_routes_and_itself() -> None:
     # Not known is not 0.
     assert "session_routes{direction=imported,session=edge.ams-e1}" not in found
     assert "link_rtt_seconds{link=b}" not in found
+    assert "link_loss_ratio{link=b}" not in found
 
 
 def test_a_node_tells_of_its_instances_in_every_phase() -> None:
@@ -168,16 +173,16 @@ def test_every_value_of_an_enumeration_is_always_there() -> None:
 
 @pytest.mark.parametrize(
     ("sessions", "links", "services", "series"),
-    [(0, 0, 0, 34), (4, 0, 100, 250), (80, 8, 0, 402)],
+    [(0, 0, 0, 34), (4, 0, 100, 250), (80, 8, 0, 410)],
 )
 def test_how_many_series_a_machine_has(
     sessions: int, links: int, services: int, series: int
 ) -> None:
-    """34, and four of a session, six of a link with its port, two of a service that runs."""
+    """34, and four of a session, seven of a link with its port, two of a service that runs."""
     status = MachineStatus(
         machine="m",
         sessions=tuple(SessionStatus(name=f"s{n}", up=True) for n in range(sessions)),
-        links={f"l{n}": LinkStatus(up=True, rtt_us=1) for n in range(links)},
+        links={f"l{n}": LinkStatus(up=True, rtt_us=1, loss_percent=0) for n in range(links)},
         instances=tuple(
             InstanceStatus(allocation=f"s{n % 100}.fra.{n}-1", phase=Phase.READY)
             for n in range(2 * services)

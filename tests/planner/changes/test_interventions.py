@@ -8,10 +8,15 @@ import pytest
 
 from pltfrms.errors import ConflictError, NotFoundError, UsageError
 from pltfrms.model.messages.api import InterventionChange, Verb
-from pltfrms.model.network.interventions import Blackhole, Freeze, Interventions, Release
+from pltfrms.model.network.interventions import (
+    LEAD_MS,
+    Blackhole,
+    Freeze,
+    Interventions,
+    Release,
+)
 from pltfrms.model.network.peering import Peer, PeerKind
 from pltfrms.planner.changes.interventions import (
-    LEAD_MS,
     MAX_AHEAD_MS,
     MAX_BLACKHOLE_MS,
     MAX_RELEASE_MS,

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from pltfrms.model.running.state import LinkStatus
 from pltfrms.planner.routing.ospf_cost import (
+    LOSS_OF,
     MAX_COST,
     MIN_COST,
     LinkCost,
@@ -100,6 +101,20 @@ def test_a_link_is_down_after_two_questions_without_an_answer_and_up_with_one() 
     assert link_status(dead) == LinkStatus(up=False, rtt_us=rtt_us)
     assert link_status(_after([None], dead, 5.0)) == LinkStatus(up=False, rtt_us=rtt_us)
     assert link_status(_after([10.0], dead, 5.0)) == LinkStatus(up=True, rtt_us=rtt_us)
+
+
+def test_loss_is_told_of_thirty_questions_at_once() -> None:
+    half: list[float | None] = [10.0, None] * (LOSS_OF // 2)
+    early = link_status(_after(half[:-1], LinkCost()))
+    assert early
+    assert early.loss_percent is None, "so many were not asked yet"
+    state = _after(half, LinkCost())
+    told = link_status(state)
+    assert told
+    assert told.loss_percent == 50
+    later = _after([10.0] * (LOSS_OF - 1), state, 30.0)
+    assert later.loss_percent == 50, "it is told anew when as many have been asked again"
+    assert _after([10.0], later, 59.0).loss_percent == 0
 
 
 def test_where_bfd_is_silent_too_one_question_without_an_answer_is_enough() -> None:

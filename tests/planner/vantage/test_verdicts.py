@@ -64,6 +64,7 @@ def test_all_is_served() -> None:
     api, web = found.services
     assert web.asked_from == api.asked_from == ("berlin", "fra")
     assert web.answered_by == {"berlin": ("ams",), "fra": ("ams",)}
+    assert web.missed_from == ()
     assert api.answered_by == {}  # an instance of another service says nothing of it
 
 
@@ -90,7 +91,9 @@ def test_what_some_get_no_answer_of_is_partly_served_and_says_from_where() -> No
         "from ams 198.51.100.1 port 80: Connection refused",
     )
     assert found.served is ClientVerdict.PARTLY
+    assert found.services[1].missed_from == ("ams",)
     lossy = judged(heard("fra-e1", web=LOSSY))
+    assert lossy.services[1].missed_from == ("fra",)
     assert of_web(lossy) == (
         ClientVerdict.PARTLY,
         "from fra 198.51.100.1 port 80: 4 of 30 not answered: no answer within 2000 ms",

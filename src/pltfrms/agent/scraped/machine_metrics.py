@@ -189,6 +189,9 @@ def _links(status: MachineStatus) -> Iterator[Family]:
     yield _family("agent_link_up", "Whether the other end of a link answers.", _LINK, *up)
     rtt = [((name,), link.rtt_us / 1e6) for name, link in links if link.rtt_us]
     yield _family("agent_link_rtt_seconds", "Round trip time of a link.", _LINK, *rtt)
+    told = [(name, link.loss_percent) for name, link in links if link.loss_percent is not None]
+    loss = [((name,), percent / 100) for name, percent in told]
+    yield _family("agent_link_loss_ratio", "Echoes of a link that were lost.", _LINK, *loss)
 
 
 def _outside(status: MachineStatus) -> Iterator[Family]:

@@ -1,4 +1,7 @@
-"""`catchment`: which datacenter answers whom, as expected and as measured."""
+"""`catchment`: which datacenter answers whom, as expected and as measured.
+
+In a lab networks of clients are asked from; elsewhere vantage points say what they see.
+"""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -9,12 +12,14 @@ from pathlib import Path
 import click
 
 from pltfrms.cli.shared.complete import complete_services
-from pltfrms.cli.shared.connect import current_lab, read_view
+from pltfrms.cli.shared.connect import current_lab, is_lab, read_view
 from pltfrms.cli.shared.options import Command, Settings, pass_settings
 from pltfrms.cli.shared.output import bad, write_json, write_table
 from pltfrms.cli.shared.specs import load_lab, load_platform, read_change
+from pltfrms.errors import UnavailableError, UsageError
 from pltfrms.lab.client.client import LabClient
 from pltfrms.lab.client.probing import Measurement, find_service, probe_service
+from pltfrms.model.messages.api import SnapshotView
 from pltfrms.model.network.lab import Lab
 from pltfrms.model.running.state import Contact, MachineView, Snapshot
 from pltfrms.model.services.service import Service
@@ -33,9 +38,10 @@ class CatchmentRow:
 
     client: str
     nearest: str
-    """What lab.yaml wishes."""
+    """What lab.yaml wishes; `-` outside a lab."""
     expected: str
-    """With `?` if that depends on edges that are not heard of: then such as may be, not all."""
+    """With `?` if that depends on edges that are not heard of: then such as may be, not all.
+    Outside a lab nothing else."""
     measured: str
     """`?`: not measured."""
     after: str = ""
@@ -65,14 +71,59 @@ def catchment(
 ) -> None:
     """Show which datacenter answers whom.
 
-    For every network of clients of a lab.
+    In a lab, for every network of clients. Expected: computed from announcements, overrides,
+    drains, sessions and the delays of the lab. Measured: a second of requests from every client
+    network. Exit code 4 if something was measured that was not expected; with `?`, more may be
+    than is said.
 
-    Expected: computed from announcements, overrides, drains, sessions and the delays of the
-    lab. Measured: a second of requests from every client network. Exit code 4 if something
-    was measured that was not expected; with `?`, more may be than is said.
+    Elsewhere, for every vantage point: measured is who answered it lately, `-` is nobody, `?`
+    that answers do not say it. What is expected is not known there.
 
     Example: pltfrms catchment web --change examples/three-datacenters
     """
+    if is_lab(settings):
+        rows = _of_lab(settings, service, change, measure=measure)
+    elif change:
+        raise UsageError("--change: what it does to clients is known in a lab only")
+    else:
+        rows = of_vantage_points(read_view(settings), service)
+    if as_json:
+        write_json(rows)
+    else:
+        _show(rows, with_change=change is not None)
+    if any(row.surprising for row in rows):
+        click.get_current_context().exit(4)
+
+
+def of_vantage_points(view: SnapshotView, service: str) -> tuple[CatchmentRow, ...]:
+    """Return who answers the vantage points that ask a service.
+
+    Raises:
+        NotFoundError: there is no such service.
+        UnavailableError: nobody says anything of it.
+    """
+    view.snapshot.service(service)
+    known = view.clients.services if view.clients else ()
+    said = next((each for each in known if each.service == service), None)
+    if said is None or not said.asked_from:
+        why = f": {said.why}" if said and said.why else ""
+        raise UnavailableError(f"who answers clients of {service} is not known{why}")
+    return tuple(
+        CatchmentRow(
+            client=where,
+            nearest="-",
+            expected=_UNKNOWN,
+            measured="|".join(said.answered_by.get(where, ()))
+            or ("-" if where in said.missed_from else _UNKNOWN),
+        )
+        for where in said.asked_from
+    )
+
+
+def _of_lab(
+    settings: Settings, service: str, change: Path | None, *, measure: bool
+) -> tuple[CatchmentRow, ...]:
+    """Return what is expected for each network of clients, and what was measured."""
     lab = current_lab(settings)
     snapshot = read_view(settings).snapshot
     known = find_service(snapshot.services, service)
@@ -81,7 +132,7 @@ def catchment(
     measured = _measure(lab, words, known) if measure else {}
     before = expected_answers(snapshot, words, known)
     after = expected_answers(changed(snapshot, change), words, known) if change else {}
-    rows = tuple(
+    return tuple(
         CatchmentRow(
             client=eyeball.name,
             nearest=eyeball.nearest,
@@ -91,12 +142,6 @@ def catchment(
         )
         for eyeball in words.eyeballs
     )
-    if as_json:
-        write_json(rows)
-    else:
-        _show(rows, with_change=change is not None)
-    if any(row.surprising for row in rows):
-        click.get_current_context().exit(4)
 
 
 def _show(rows: tuple[CatchmentRow, ...], *, with_change: bool) -> None:

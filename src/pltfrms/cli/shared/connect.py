@@ -99,9 +99,13 @@ def _no_power(lab: LabClient) -> NoReturn:
 
 def place_of(settings: Settings) -> str:
     """Return where a login belongs that is made, or used, with these settings."""
+    return login_place(settings, current_lab(settings).name if is_lab(settings) else "")
+
+
+def is_lab(settings: Settings) -> bool:
+    """Return whether it is a lab that is meant, and not a platform of machines."""
     named = settings.controllers or chosen_context(settings)
-    is_lab = not named and (settings.lab or running_labs())
-    return login_place(settings, current_lab(settings).name if is_lab else "")
+    return not named and bool(settings.lab or running_labs())
 
 
 def connect(settings: Settings, *, known: bool = True) -> OperatorClient:

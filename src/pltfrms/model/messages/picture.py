@@ -94,6 +94,13 @@ class EdgeElement(Element):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FabricElement(Element):
+    """A fabric, as machines see it that have sessions with edges in it. Its `id` is `fra/a`."""
+
+    datacenter: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeElement(Element):
     """What a replica has on a disk."""
 
@@ -176,6 +183,8 @@ class LinkElement(Element):
     kind: str
     rtt_us: int = 0
     """Round trip time; 0: not known."""
+    loss_percent: int | None = None
+    """Of the questions that its ends ask each other, the worse of them; None: not known."""
     received_bps: int | None = None
     sent_bps: int | None = None
     """As seen from `a`; None: not known."""
@@ -269,6 +278,8 @@ class ClientElement(Element):
     """Datacenters and vantage points outside that say something now."""
     answered_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """By whom of them, the datacenters that answered lately."""
+    missed_from: tuple[str, ...] = ()
+    """Those of them that get no answer, or too few."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -316,6 +327,7 @@ class Picture:
     peers: tuple[PeerElement, ...] = ()
     sessions: tuple[SessionElement, ...] = ()
     links: tuple[LinkElement, ...] = ()
+    fabrics: tuple[FabricElement, ...] = ()
     services: tuple[ServiceElement, ...] = ()
     clients: tuple[ClientElement, ...] = ()
     jobs: tuple[JobElement, ...] = ()
@@ -334,6 +346,7 @@ LISTS = (
     "peers",
     "sessions",
     "links",
+    "fabrics",
     "services",
     "clients",
     "jobs",

@@ -5,9 +5,14 @@ Kept in the store beside the platform, so that applying spec files does not undo
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from pltfrms.model.addresses import Prefix
 from pltfrms.model.network.topology import Machine
+
+LEAD_MS: Final = 2000
+"""From the order of a drain to its beginning: first all nodes learn who has the connections
+that will come to them (see `Target.guests`)."""
 
 
 class DrainPhase(StrEnum):

@@ -189,6 +189,8 @@ class LinkStatus:
     rtt_us: int = 0
     """Round trip time in microseconds, in steps of 10 %; told anew only after a lasting change
     of 20 %. 0: not measured yet."""
+    loss_percent: int | None = None
+    """How much of 30 questions got no answer, told when all were asked; None: not known yet."""
 
 
 class RoutingState(StrEnum):

@@ -162,6 +162,8 @@ class ServiceEvidence:
     """The datacenters and vantage points outside that say something now."""
     answered_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """By whom of them, which datacenters answered lately; none where answers do not say it."""
+    missed_from: tuple[str, ...] = ()
+    """Those of them that get no answer, or too few."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,14 @@ from typing import Final
 from pltfrms.errors import ConflictError, NotFoundError, UsageError
 from pltfrms.model.addresses import Prefix, contains, scope_of
 from pltfrms.model.messages.api import InterventionChange, Verb
-from pltfrms.model.network.interventions import Blackhole, Drain, Freeze, Interventions, Release
+from pltfrms.model.network.interventions import (
+    LEAD_MS,
+    Blackhole,
+    Drain,
+    Freeze,
+    Interventions,
+    Release,
+)
 from pltfrms.model.network.topology import Platform, Role
 from pltfrms.model.running.texts import TEXT_MAX
 
@@ -20,9 +27,6 @@ MAX_RELEASE_MS: Final = 24 * 3600 * 1000
 """A day: who is dead for longer is taken out of the spec."""
 MAX_AHEAD_MS: Final = 10 * 366 * 24 * 3600 * 1000
 """Ten years: nobody plans a drain for later, and every clock and calendar can say it."""
-LEAD_MS: Final = 2000
-"""From the order of a drain to its beginning: first all nodes learn who has the connections
-that will come to them (see `Target.guests`)."""
 
 
 def apply_intervention(

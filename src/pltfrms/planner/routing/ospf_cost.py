@@ -22,6 +22,8 @@ MIN_COST: Final = 2
 MAX_COST: Final = 60_000
 DOWN_AFTER: Final = 2
 """One lost packet is no dead link."""
+LOSS_OF: Final = 30
+"""Questions of which the loss is told together: what changes is told to controllers."""
 _STEP: Final = 1.1
 """Costs are rounded to powers of this, so that both ends of a link say the same."""
 
@@ -39,6 +41,11 @@ class LinkCost:
     """Measurements in a row without an answer."""
     up: bool | None = None
     """Whether it carries packets, as far as answers say; None: not known yet."""
+    counted: int = 0
+    lost: int = 0
+    """Questions since a loss was told last, and those of them without an answer."""
+    loss_percent: int | None = None
+    """Of the LOSS_OF questions before; None: so many were not asked yet."""
 
 
 def measured(
@@ -71,7 +78,12 @@ def asked(state: LinkCost, *, answered: bool, silent: bool = False) -> LinkCost:
     unanswered = 0 if answered else state.unanswered + 1
     in_doubt = 0 < unanswered < DOWN_AFTER and not silent
     up = state.up if in_doubt else not unanswered
-    return replace(state, unanswered=unanswered, up=up)
+    counted, lost, loss = state.counted + 1, state.lost + (not answered), state.loss_percent
+    if counted == LOSS_OF:
+        counted, lost, loss = 0, 0, round(100 * lost / LOSS_OF)
+    return replace(
+        state, unanswered=unanswered, up=up, counted=counted, lost=lost, loss_percent=loss
+    )
 
 
 def link_status(state: LinkCost) -> LinkStatus | None:
@@ -81,7 +93,8 @@ def link_status(state: LinkCost) -> LinkStatus | None:
     """
     if state.up is None:
         return None
-    return LinkStatus(up=state.up, rtt_us=round(1000 * (state.cost or 0) / COST_PER_MS))
+    rtt_us = round(1000 * (state.cost or 0) / COST_PER_MS)
+    return LinkStatus(up=state.up, rtt_us=rtt_us, loss_percent=state.loss_percent)
 
 
 def cost_of(rtt_ms: float) -> int:

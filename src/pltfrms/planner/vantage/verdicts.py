@@ -122,6 +122,7 @@ def _of_service(
         why=_why(bad, places, everywhere=served is ClientVerdict.NO),
         asked_from=places,
         answered_by=_answerers(known, platform),
+        missed_from=tuple(sorted({each.where for each in bad})),
     )
 
 
