@@ -19,7 +19,7 @@ from pltfrms.drivers.kernel.memory_filter import MemoryFilter
 from pltfrms.drivers.wireguard.memory import MemoryWireGuard
 from pltfrms.drivers.workload.memory import MemoryAsker, MemoryProber, MemoryWorkload
 from pltfrms.errors import UnavailableError, VersionError
-from pltfrms.model.messages.api import Heartbeat, HeartbeatReply
+from pltfrms.model.messages.api import Heartbeat, HeartbeatReply, LeasesAsk, LeasesReply
 from pltfrms.model.network.links import Link
 from pltfrms.model.network.topology import Platform
 from pltfrms.model.running.machine import (
@@ -86,6 +86,8 @@ class Controllers:
     questions: Questions | None = None
     """What vantage points are told to ask."""
     reports: list[VantageReport] = field(default_factory=list)
+    leases_had: tuple[int, ...] = ()
+    leases_asked: list[LeasesAsk] = field(default_factory=list)
     turn: str = ""
     """Which routing policy may be put in force, as heartbeats are told."""
 
@@ -124,6 +126,12 @@ class Controllers:
             raise UnavailableError("no controller answers")
         self.reports.append(report)
         return VantageReply(controller="fra-c1", questions=self.questions)
+
+    async def leases(self, ask: LeasesAsk) -> LeasesReply:
+        if not self.alive:
+            raise UnavailableError("no controller answers")
+        self.leases_asked.append(ask)
+        return LeasesReply(leases=self.leases_had if not ask.end else ())
 
     async def close(self) -> None:
         """Nothing is open."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pltfrms.api.app import make_app
 from pltfrms.codec import encode
 from pltfrms.drivers.operators.memory import MemorySignatures
-from pltfrms.model.messages.api import Change, Heartbeat, InterventionChange, Verb
+from pltfrms.model.messages.api import Change, Heartbeat, InterventionChange, LeasesAsk, Verb
 from pltfrms.model.messages.requests import Approval, Signed, Withdrawal
 from pltfrms.model.running.vantage import Recent, VantageAsk, VantageReport, VantageTally
 from tests.api.test_glass import FakeGlass
@@ -26,6 +26,7 @@ from tests.versions import make_rich_status
 PLATFORM = make_platform({"fra": 3})
 BODIES: dict[str, tuple[object, ...]] = {
     "/v1/heartbeats": (Heartbeat(status=make_rich_status("fra-n1")),),
+    "/v1/leases": (LeasesAsk(machine="fra-n1", allocation="web.fra.1-1", end=(7,)),),
     "/v1/plan": (Change(services=(make_spec(),)), Change(platform=PLATFORM)),
     "/v1/apply": (Change(services=(make_spec(),)), Change(platform=PLATFORM)),
     "/v1/interventions": (

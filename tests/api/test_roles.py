@@ -60,6 +60,7 @@ OPEN = {
 """Changes nothing, is how one begins, or shows a token of its own."""
 OF_MACHINES = {
     "POST /v1/heartbeats",
+    "POST /v1/leases",
     "POST /v1/vantage/reports",
     "POST /v1/identity/renewal",
     "POST /v1/identity/leave",

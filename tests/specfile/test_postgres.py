@@ -146,6 +146,13 @@ def test_a_new_database_begins_with_another_one_at_a_moment(tmp_path: Path) -> N
         assert "--stanza=shop-db archive-push" in told["archive_command"]
 
 
+def test_leases_end_with_their_instance_where_that_is_asked_for(tmp_path: Path) -> None:
+    usual = loaded(tmp_path).run.store
+    (tmp_path / "fast").mkdir()
+    fast = loaded(tmp_path / "fast", "durability: quorum", "failover: fast").run.store
+    assert (usual and usual.end_leases, fast and fast.end_leases) == (False, True)
+
+
 WRONG = (
     ("version: 15", "version: 14", "14 is no version that there is"),
     ("version: 15", "version: true", "True is no version that there is"),
@@ -155,6 +162,8 @@ WRONG = (
     ("lost_after: 1h", "lost_after: 721h", "is more than 30 days"),
     ("durability: quorum", "durability: sync", "'sync' is not a known word"),
     ("durability: quorum", "replicas: 3", "it is not said there"),
+    ("durability: quorum", "failover: fast\n  durability: async", "fast with durability async"),
+    ("durability: quorum", "failover: soon", "'soon' is not a known word"),
     ("prefer: [fra, ams]", "prefer: [fra, fra]", "fra is in the list twice"),
     ("prefer: [fra, ams]", "prefer: []", "is empty"),
     ("prefer: [fra, ams]", "prefer: [fra, par]", "there are no replicas in 'par'"),
@@ -283,7 +292,8 @@ def test_hostile_words_are_refused(tmp_path: Path, place: str, word: str) -> Non
 def test_every_word_that_a_database_may_have_is_tried() -> None:
     tried = {"owner": "databases", "endpoint": "backup"}
     words = {tried.get(name, name) for name in PLACES}
-    texts = {"version", "size", "lost_after", "durability", "reader", "cpu", "memory"}
+    texts = {"version", "size", "lost_after", "durability", "failover", "reader"}
+    texts |= {"cpu", "memory"}
     assert set(PostgresShape.model_fields) - texts == words & set(PostgresShape.model_fields)
 
 

@@ -34,7 +34,7 @@ from pltfrms.model.identity.words import (
     controllers_server_name,
     machine_server_name,
 )
-from pltfrms.model.messages.api import Heartbeat, HeartbeatReply
+from pltfrms.model.messages.api import Heartbeat, HeartbeatReply, LeasesAsk, LeasesReply
 from pltfrms.model.network.controllers import controllers_for
 from pltfrms.model.network.topology import Platform, controller_url
 from pltfrms.model.running.plan import Target
@@ -183,6 +183,10 @@ class _Mute:
         """Say why not."""
         about = f"{report.vantage}{' and its token' if token else ''}"
         raise UnavailableError(f"{about}: {self._why}")
+
+    async def leases(self, ask: LeasesAsk) -> LeasesReply:
+        """Say why not."""
+        raise UnavailableError(f"{ask.machine}: {self._why}")
 
     async def renew(self, ask: RenewalAsk) -> Certified:
         """Say why not."""

@@ -45,7 +45,6 @@ from pltfrms.drivers.ports import Directories
 from pltfrms.drivers.sealing import CONTROLLERS_KEYS, KeyFile
 from pltfrms.drivers.store.etcd import EtcdStore
 from pltfrms.drivers.store.members import EtcdMembers
-from pltfrms.drivers.store.ports import Gateway
 from pltfrms.errors import PltfrmsError
 from pltfrms.model.network.topology import CONTROLLER_PORT, Platform
 from pltfrms.render.etcd import etcd_endpoints
@@ -120,26 +119,21 @@ async def _serve(platform: Platform, name: str, directories: Directories) -> Non
     gateway = EtcdStore(at, watch_silence_seconds=PART_SILENCE_SECONDS, tls=tls)
     lease_store = EtcdStore(at, request_timeout_seconds=LEASE_SECONDS, tls=tls)
     jitter = Random()  # noqa: S311 - spreads retries, no secret
-    controller = Controller(
-        store,
-        SystemClock(),
-        name,
-        platform,
-        jitter,
-        apart=Apart(
-            lease_store=lease_store,
-            aside=Forked(),
-            members=members,
-            backups=backups_of(store, name, directories),
-            values=Values(KeyFile(directories.state / CONTROLLERS_KEYS)),
-        ),
+    apart = Apart(
+        lease_store=lease_store,
+        aside=Forked(),
+        members=members,
+        backups=backups_of(store, name, directories),
+        values=Values(KeyFile(directories.state / CONTROLLERS_KEYS)),
     )
+    controller = Controller(store, SystemClock(), name, platform, jitter, apart=apart)
     known = _identity(controller, directories, jitter)
-    origins = OriginClient(tls=known.end if known else None)
-    server = _make_server(Operations(controller, origins), known, gateway)
+    operations = Operations(controller, OriginClient(tls=known.end if known else None))
+    desk = PartsDesk(controller, gateway, secure=known is not None)
+    server = _make_server(operations, known, desk)
     address = str(platform.loopback6(platform.machine(name)))
     with _stopped_by_signals(server), _unix_socket(directories.runtime / SOCKET_NAME) as local:
-        loop = asyncio.create_task(_run(controller, known))
+        loop = asyncio.create_task(_run(controller, known, desk))
         serving = asyncio.create_task(_answer(server, address, local))
         clients = (store, lease_store, members, gateway)
         beside = [
@@ -166,9 +160,12 @@ async def _serve(platform: Platform, name: str, directories: Directories) -> Non
     _log.info("controller ends", name=name)
 
 
-async def _run(controller: Controller, known: ControllerIdentity | None) -> None:
+async def _run(
+    controller: Controller, known: ControllerIdentity | None, desk: PartsDesk
+) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(controller.run())
+        group.create_task(desk.ends.run())
         if known:
             group.create_task(known.run())
 
@@ -244,14 +241,13 @@ async def _answer(server: Server, address: str, local: socket.socket) -> None:
 
 
 def _make_server(
-    operations: Operations, known: ControllerIdentity | None, gateway: Gateway
+    operations: Operations, known: ControllerIdentity | None, desk: PartsDesk
 ) -> Server:
     doors = doors_of(operations, allow_descriptors())
     glass = GlassClient(tls=known.end if known else None)
     runner = CommandClient(known.end if known else None)
     app = make_app(operations, glass, SshSignatures(), doors, known, runner)
-    secure = known is not None
-    add_part_routes(app, PartsDesk(operations.controller, gateway, secure=secure))
+    add_part_routes(app, desk)
     config = uvicorn.Config(
         app,
         http=bounded_by(doors.connections),

@@ -146,7 +146,8 @@ def _run(run: Run, grace_ms: int) -> Iterator[str]:
     if run.peers_signal:
         yield f"peers_signal: {run.peers_signal}"
     if run.store is not None:
-        yield f"store: {_flow((('secret', _text(run.store.secret)),))}"
+        words = (("end_leases", "true"),) if run.store.end_leases else ()
+        yield f"store: {_flow((('secret', _text(run.store.secret)), *words))}"
     yield from _amounts(run, grace_ms)
 
 

@@ -481,6 +481,8 @@ class Instances:
 
     def _is_free(self, spec: InstanceSpec) -> bool:
         """See `runner.Surroundings`."""
+        if self._members.ends.holds_up(spec.allocation):
+            return False
         there = [runner for runner in self._runners.values() if runner.instance]
         held = {runner.instance.device for runner in there if runner.instance}
         found = {instance.device for instance in (self._found or {}).values()}

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
+from pltfrms.agent.instances.ended_leases import EndedLeases
 from pltfrms.agent.instances.hooks import HookKeeper
 from pltfrms.agent.instances.peers import Listed, Peers
 from pltfrms.agent.instances.runner import Runner
@@ -41,13 +42,16 @@ class MemberKeeper:
         self.hooks = HookKeeper(world, journal, problems, runners, holds)
         self.peers = Peers(world, problems, self._listed)
         self.parts = StoreParts(world, problems, self._running)
+        self.ends = EndedLeases(world, journal, runners)
         self._said: frozenset[str] = frozenset()
         self.heard: frozenset[tuple[str, int]] = frozenset()
         """Prefixes, each with the highest claim to it."""
 
     async def run(self) -> None:
-        """Run hooks, and tell of peers and of the store, for ever."""
-        await asyncio.gather(self.hooks.run(), self.peers.run(), self.parts.run())
+        """Run hooks, tell of peers and of the store, and end leases there, for ever."""
+        await asyncio.gather(
+            self.hooks.run(), self.peers.run(), self.parts.run(), self.ends.run()
+        )
 
     def _running(self) -> Iterator[PartUser]:
         for runner in self._runners.values():
@@ -67,6 +71,7 @@ class MemberKeeper:
 
         Who is not wanted here any more counts for as long as it runs.
         """
+        self.ends.look()
         claims = dict(member_claims(self._seen(target))) if target is not None else {}
         if claims:
             with self._problems.watch("replicas elsewhere"):

@@ -46,7 +46,8 @@ class Surroundings:
     settle: Callable[[], Awaitable[None]]
     """Make routes follow who is ready and attached; returns when they do."""
     is_free: Callable[[InstanceSpec], bool]
-    """Whether no other instance has the veth or the volume that one is to have."""
+    """Whether no other instance has the veth or the volume that one is to have, and nothing is
+    to be done about the last one of its own."""
     drains: Drains
     drainable: Callable[[Service, Instance], bool]
     """Whether the flows that an instance has would find it while it drains."""

@@ -12,11 +12,13 @@ from typing import Any, Final
 from fastapi import FastAPI, Request, Response
 from starlette.responses import StreamingResponse
 
-from pltfrms.api.bounds.bodies import JSON
+from pltfrms.api.bounds.bodies import JSON, body_of, json_of
 from pltfrms.api.bounds.refusals import as_etcd
 from pltfrms.api.bounds.shares import BODY_BYTES_MAX, Lane
+from pltfrms.api.routes.guarding import require_own
 from pltfrms.controller.asked.parts import VERSION, PartsDesk
 from pltfrms.errors import PltfrmsError
+from pltfrms.model.messages.api import LeasesAsk
 from pltfrms.planner.parts.refusals import INVALID, STATUS, PartError
 
 LOGIN_BYTES_MAX: Final = 16 * 1024
@@ -64,6 +66,7 @@ def add_part_routes(app: FastAPI, desk: PartsDesk) -> None:
         return await _refusing(begin)
 
     _add_questions(app, desk)
+    _add_leases(app, desk)
 
 
 def _add_questions(app: FastAPI, desk: PartsDesk) -> None:
@@ -72,7 +75,6 @@ def _add_questions(app: FastAPI, desk: PartsDesk) -> None:
         "kv/put": desk.put,
         "kv/deleterange": desk.delete_range,
         "kv/txn": desk.txn,
-        "lease/grant": desk.grant,
         "lease/keepalive": desk.keep_alive,
         "lease/revoke": desk.revoke,
     }
@@ -87,6 +89,25 @@ def _add_questions(app: FastAPI, desk: PartsDesk) -> None:
 
     for method, answer in answers.items():
         add(method, answer)
+
+
+def _add_leases(app: FastAPI, desk: PartsDesk) -> None:
+    @app.post("/v3/lease/grant", name="lease_grant", operation_id="lease_grant")
+    async def grant(request: Request) -> Response:
+        """Answer as etcd's lease/grant, for who asks from where he does."""
+        origin = request.client.host if request.client else ""
+
+        async def answer(service: str, said: object) -> Mapping[str, Any]:
+            return await desk.grant(service, said, origin)
+
+        return await _known(request, desk, answer)
+
+    @app.post("/v1/leases")
+    async def leases(request: Request) -> Response:
+        """End leases of an instance that has ended, and return the others."""
+        ask = await body_of(LeasesAsk, request)
+        require_own(request, ask.machine)
+        return json_of(await desk.ends.asked(ask))
 
 
 async def _known(request: Request, desk: PartsDesk, answer: _Answer) -> Response:

@@ -1,9 +1,12 @@
-"""Leases of parts of the store: whose each is, is kept beside the parts, and has that lease."""
+"""Leases of parts of the store: whose each is, is kept beside the parts, and has that lease.
+
+With it is kept from which address it was asked for: so it can end with who asked.
+"""
 
 import asyncio
 import base64
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from pltfrms.drivers.store.ports import Gateway
@@ -34,15 +37,32 @@ class PartLeases:
             self._know(service, lease)
         return self._whose.get(lease) == service  # by now it may be known as another's
 
-    async def grant(self, service: str, ttl_seconds: int) -> Mapping[str, Any]:
-        """Make a lease of a part, one after the other; PartError."""
+    async def of(self, service: str, addresses: Iterable[str]) -> tuple[int, ...]:
+        """Return the leases of a part that were asked for from these addresses."""
+        answer = await self._gateway.ask("/v3/kv/range", _all_of(service), repeatable=True)
+        asked_from = {each.encode() for each in addresses}
+        return tuple(
+            int(base64.b64decode(each["key"]).rpartition(b"/")[2])
+            for each in answer.get("kvs", ())
+            if base64.b64decode(each.get("value", "")) in asked_from
+        )
+
+    async def grant(self, service: str, ttl_seconds: int, origin: str) -> Mapping[str, Any]:
+        """Make a lease of a part, one after the other; PartError.
+
+        `origin` is the address from which it is asked for.
+        """
         async with self._granting[service]:
             if why := why_no_lease(ttl_seconds, await self._count(service)):
                 raise PartError(EXHAUSTED if str(LEASES_MAX) in why else INVALID, why)
             question: dict[str, Any] = {"TTL": str(ttl_seconds)}
             granted = await self._gateway.ask("/v3/lease/grant", question, repeatable=False)
             lease = int(granted["ID"])
-            note = {"key": _text(_note(service, lease)), "lease": str(lease)}
+            note = {
+                "key": _text(_note(service, lease)),
+                "value": _text(origin.encode()),
+                "lease": str(lease),
+            }
             await self._gateway.ask("/v3/kv/put", note, repeatable=True)
             self._know(service, lease)
             return granted
@@ -59,9 +79,7 @@ class PartLeases:
         return await self._gateway.ask("/v3/lease/revoke", {"ID": str(lease)}, repeatable=True)
 
     async def _count(self, service: str) -> int:
-        begin = leases_of(service).encode()
-        end = begin[:-1] + bytes([begin[-1] + 1])
-        question = {"key": _text(begin), "range_end": _text(end), "count_only": True}
+        question = {**_all_of(service), "count_only": True}
         answer = await self._gateway.ask("/v3/kv/range", question, repeatable=True)
         return int(answer.get("count", 0))
 
@@ -69,6 +87,12 @@ class PartLeases:
         if len(self._whose) >= _KNOWN_MAX:
             self._whose.clear()
         self._whose[lease] = service
+
+
+def _all_of(service: str) -> dict[str, Any]:
+    begin = leases_of(service).encode()
+    end = begin[:-1] + bytes([begin[-1] + 1])
+    return {"key": _text(begin), "range_end": _text(end)}
 
 
 def _note(service: str, lease: int) -> bytes:

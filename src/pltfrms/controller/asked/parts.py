@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
+from pltfrms.controller.asked.part_ends import PartEnds
 from pltfrms.controller.asked.part_leases import PartLeases
 from pltfrms.controller.asked.part_room import PartRoom
 from pltfrms.controller.planning.loop import Controller
@@ -53,6 +54,7 @@ class PartsDesk:
         self._monotonic = controller.clock.monotonic
         self._room = PartRoom(gateway, self._monotonic, self._gates)
         self._leases = PartLeases(gateway)
+        self.ends = PartEnds(controller.view, self._leases)
         self._watches: Counter[str] = Counter()
         self._opened = lru_cache(_OPENED_MAX)(self._open)
 
@@ -150,12 +152,12 @@ class PartsDesk:
 
     # ---- leases ----------------------------------------------------------------------------
 
-    async def grant(self, service: str, said: object) -> Mapping[str, Any]:
-        """Answer `lease/grant`."""
+    async def grant(self, service: str, said: object, origin: str = "") -> Mapping[str, Any]:
+        """Answer `lease/grant`, which is asked from the address `origin`."""
         ttl_seconds = ttl_of(said)
         self._require_free()
         await self._room.take(service, PartQuestion())
-        return await self._leases.grant(service, ttl_seconds)
+        return await self._leases.grant(service, ttl_seconds, origin)
 
     async def keep_alive(self, service: str, said: object) -> Mapping[str, Any]:
         """Answer `lease/keepalive`; of a lease that is none of the part as if it were gone."""

@@ -38,7 +38,7 @@ from pltfrms.model.identity.words import (
     ReturnAsk,
     TokenAsk,
 )
-from pltfrms.model.messages.api import Heartbeat, HeartbeatReply
+from pltfrms.model.messages.api import Heartbeat, HeartbeatReply, LeasesAsk, LeasesReply
 from pltfrms.model.running.plan import Target, TargetNews
 from pltfrms.model.running.vantage import VantageReply, VantageReport
 
@@ -145,6 +145,19 @@ class HttpControlPlane:
             answer_seconds=wait_ms / 1000 + LONG_POLL_MARGIN_SECONDS,
         )
         return await self._ask(request, lambda reply: _target(reply, current))
+
+    async def leases(self, ask: LeasesAsk) -> LeasesReply:
+        """End leases of an instance that has ended, and return the others.
+
+        UnavailableError: no controller does that.
+        """
+        request = Request(
+            method="POST",
+            path="/v1/leases",
+            body=codec.encode(ask),
+            answer_seconds=_REPORT_SECONDS,
+        )
+        return await self._ask(request, lambda reply: _decoded(LeasesReply, reply))
 
     async def report(self, report: VantageReport, token: str = "") -> VantageReply:
         """Tell every controller what a vantage point has seen, since none tells another.

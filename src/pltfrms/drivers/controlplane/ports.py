@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from pltfrms.model.messages.api import Heartbeat, HeartbeatReply
+from pltfrms.model.messages.api import Heartbeat, HeartbeatReply, LeasesAsk, LeasesReply
 from pltfrms.model.running.plan import Target
 from pltfrms.model.running.vantage import VantageReply, VantageReport
 
@@ -26,6 +26,10 @@ class ControlPlane(Protocol):
 
     async def report(self, report: VantageReport, token: str = "") -> VantageReply:
         """Tell every controller what a vantage point has seen."""
+        ...
+
+    async def leases(self, ask: LeasesAsk) -> LeasesReply:
+        """End leases of an instance of this machine that has ended; return the others."""
         ...
 
     async def close(self) -> None:

@@ -20,6 +20,7 @@ GET  /v1/balancers/{machine} -> BalancerView
 GET  /v1/balancers/{machine}/row?service=ID&row=N     -> list of addresses, as the kernel has it
 GET  /v1/events?after=SEQUENCE&wait_ms=N&limit=N&stale=BOOL -> list[Event], oldest first;
      503 when too many wait already
+POST /v1/leases           LeasesAsk -> LeasesReply, of an agent about an instance that has ended
 GET  /v1/prometheus/targets  -> what has metrics, as Prometheus' HTTP service discovery wants it
 GET  /healthz (200 while the store answers, else 503; its text says if nothing is decided)
 GET  /readyz  (200 while this controller decides, else 503) and /metrics (Prometheus)
@@ -40,6 +41,24 @@ from pltfrms.model.running.state import MachineStatus, MachineView, Snapshot
 from pltfrms.model.running.vantage import ClientEvidence
 from pltfrms.model.services.jobs import JobSpec
 from pltfrms.model.services.service import Service, ServiceSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeasesAsk:
+    """An agent asks for the leases of an instance of its machine that has ended."""
+
+    machine: str
+    allocation: str
+    end: tuple[int, ...] = ()
+    """Those that are to end now, of which it has been told while nothing ran."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeasesReply:
+    """What a controller answers to that."""
+
+    leases: tuple[int, ...] = ()
+    """Those that were not named, and so have not ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

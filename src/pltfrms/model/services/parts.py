@@ -22,6 +22,8 @@ class StoreUse:
 
     secret: str
     """Its value is the password; one of those that the instances are given."""
+    end_leases: bool = False
+    """Whether leases of an instance end when it is known to be dead, before their time."""
 
 
 def part_of(service: str) -> str:

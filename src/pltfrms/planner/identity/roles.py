@@ -74,6 +74,7 @@ _NEEDS: Final[Mapping[tuple[str, str], Need]] = {
     ("POST", "/v1/identity/renewal"): Need.MACHINE,
     ("POST", "/v1/identity/leave"): Need.MACHINE,
     ("POST", "/v1/heartbeats"): Need.MACHINE,
+    ("POST", "/v1/leases"): Need.MACHINE,
     ("GET", "/v1/targets/{machine}"): Need.MACHINE,
     ("POST", "/v1/vantage/reports"): Need.VANTAGE,
     ("GET", "/openapi.json"): Need.VIEW,

@@ -66,7 +66,7 @@ def build_run(shape: RunShape) -> tuple[Run, list[Finding]]:
         ),
         zones=_zones(shape.zones),
         peers_signal=shape.peers_signal,
-        store=None if shape.store is None else StoreUse(secret=shape.store.secret),
+        store=None if shape.store is None else StoreUse(**shape.store.model_dump()),
         io=_io(shape.io),
     )
     return run, list(_findings(shape))

@@ -27,6 +27,7 @@ from pltfrms.specfile.shapes.units import (
 
 VERSIONS = (15, 17)
 DURABILITIES = ("async", "quorum", "strict")
+FAILOVERS = ("patient", "fast")
 _LOST_AFTER_MS = 30 * 60_000
 _MIB = 1024 * 1024
 
@@ -107,6 +108,10 @@ class PostgresShape(Shape):
     """When a commit is acknowledged: async (the primary has it: what is acknowledged may be
     lost with its datacenter), quorum (another replica has it, too; alone, the primary goes on
     without), or strict (as quorum; alone, it waits)."""
+    failover: Annotated[str, *one_of(*FAILOVERS)] = "patient"
+    """When another replica may become primary: patient (when the lease of the old one is over,
+    20 s after its last word), or fast (also as soon as its instance has ended, or its
+    machine is known to be lost)."""
     promote: list[str] = some()
     """Datacenters whose replicas may become primary, such as [fra]. By default all."""
     prefer: list[str] = some()

@@ -13,14 +13,13 @@ from pltfrms.specfile.shapes.probe import (
     RoleShape,
     TlsShape,
 )
+from pltfrms.specfile.shapes.secret import SecretShape, StoreShape
 from pltfrms.specfile.shapes.service import (
     AnsweredShape,
     HooksShape,
     InstanceHookShape,
     RunShape,
-    SecretShape,
     ServiceShape,
-    StoreShape,
     VolumeShape,
 )
 from pltfrms.specfile.templates.patroni import API_PORT, HOME, PORT, patroni_configuration
@@ -130,7 +129,9 @@ def _run(service: str, words: PostgresShape) -> RunShape:
             **_secrets_of_backups(service, words),
             **users,
         },
-        store=StoreShape.model_construct(secret=f"{service}-store"),
+        store=StoreShape.model_construct(
+            secret=f"{service}-store", end_leases=words.failover == "fast"
+        ),
         cpu=words.cpu,
         memory=words.memory,
     )

@@ -49,6 +49,9 @@ def postgres_findings(words: PostgresShape) -> Iterator[Finding]:
         yield from _check_parameter((*_HERE, "parameters", name), name, value)
     yield from _check_inside(words)
     yield from _check_backups(words)
+    if words.failover == "fast" and words.durability == "async":
+        what = "fast with durability async: the old primary may acknowledge what is lost then"
+        yield Finding((*_HERE, "failover"), what, "durability quorum or strict, or patient")
     for field in ("promote", "prefer", "users"):
         yield from _check_twice((*_HERE, field), getattr(words, field))
     for index, name in enumerate(words.prefer):

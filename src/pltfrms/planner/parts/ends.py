@@ -1,0 +1,73 @@
+"""Whose leases are to end before their time: of instances that are known to be dead. Pure."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pltfrms.model.running.plan import Allocation
+from pltfrms.model.running.state import Contact, Snapshot
+from pltfrms.model.services.members import member_of
+from pltfrms.model.services.service import Service
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """An instance that may have leases in its service's part of the store."""
+
+    service: str
+    allocation: str
+    addresses: tuple[str, ...]
+    """From which it asks, as text."""
+
+
+def holder_of(snapshot: Snapshot, machine: str, allocation: str) -> Holder | None:
+    """Return who that is, if it is one of this machine whose leases are to end with it."""
+    found = snapshot.allocations.get(allocation)
+    return _holder(snapshot, found) if found and found.node == machine else None
+
+
+def dead_holders(snapshot: Snapshot) -> Iterator[Holder]:
+    """Yield those on machines that are lost: not on those of which nothing is known.
+
+    Who has begun anew elsewhere, at the same address for life, is not among them.
+    """
+    lost = {name for name, view in snapshot.machines.items() if view.contact is Contact.LOST}
+    if not lost:
+        return
+    allocations = snapshot.allocations.values()
+    elsewhere = {_replica(each) for each in allocations if each.node not in lost}
+    for each in allocations:
+        if each.node in lost and _replica(each) not in elsewhere:
+            holder = _holder(snapshot, each)
+            if holder:
+                yield holder
+
+
+def _holder(snapshot: Snapshot, allocation: Allocation) -> Holder | None:
+    service = snapshot.services.get(allocation.service)
+    platform = snapshot.platform
+    node = next((each for each in platform.machines if each.name == allocation.node), None)
+    if service is None or node is None or not ends_leases(service):
+        return None
+    addresses = [
+        platform.instance6(node, service.id, allocation.slot),
+        platform.instance4(node, allocation.slot),
+    ]
+    if allocation.volume:  # it has addresses for life, and speaks from them
+        place = (allocation.datacenter, allocation.replica)
+        member = member_of(platform, service.id, service.numbers4, place)
+        addresses += (member.address6, member.address4)
+    return Holder(
+        service=service.name,
+        allocation=allocation.id,
+        addresses=tuple(str(each) for each in addresses if each),
+    )
+
+
+def ends_leases(service: Service) -> bool:
+    """Return whether leases of its instances are to end with them."""
+    store = service.spec.run.store
+    return store is not None and store.end_leases
+
+
+def _replica(allocation: Allocation) -> tuple[str, str, int]:
+    return allocation.service, allocation.datacenter, allocation.replica
