@@ -9,6 +9,7 @@ import ssl
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import httpx2
 import pytest
@@ -29,7 +30,7 @@ from pltfrms.drivers.identity.tls import (
     shown_by,
 )
 from pltfrms.drivers.sealing import NodeKey
-from pltfrms.drivers.store.ports import Put
+from pltfrms.drivers.store.ports import Gateway, Put
 from pltfrms.errors import UnavailableError
 from pltfrms.model.identity.lives import DAY_MS
 from pltfrms.model.identity.words import (
@@ -38,7 +39,7 @@ from pltfrms.model.identity.words import (
     controllers_server_name,
     machine_server_name,
 )
-from pltfrms.model.messages.api import Event, Heartbeat
+from pltfrms.model.messages.api import Event, Heartbeat, LeasesAsk
 from pltfrms.model.running.plan import Target
 from pltfrms.model.running.state import MachineStatus
 from tests.api.door import PLATFORM, Door, believing, serve
@@ -77,13 +78,15 @@ def test_a_machine_speaks_of_itself_alone(tmp_path: Path) -> None:
                 await agent.heartbeat(beat(source="fra-c1"))
             with pytest.raises(UnavailableError, match="may see its own target"):
                 await agent.target(current("fra-n2"), 0, 0)
-        assert [line["machine"] for line in logs if line["event"] == "refused"] == 3 * [
+            with pytest.raises(UnavailableError, match="may not speak as fra-n3"):
+                await agent.leases(LeasesAsk(machine="fra-n3", allocation="db.fra.1-1"))
+        assert [line["machine"] for line in logs if line["event"] == "refused"] == 4 * [
             "fra-n1"
         ]
         assert "fra-n2" not in door.controller.view.last_stored().statuses
         await agent.close()
 
-    serve(tmp_path, story)
+    serve(tmp_path, story, gateway=cast("Gateway", object()))
 
 
 def test_a_stolen_certificate_of_a_machine_changes_and_reads_nothing(tmp_path: Path) -> None:

@@ -17,7 +17,9 @@ from pltfrms.model.identity.words import (
     serial_of,
 )
 from pltfrms.model.network.topology import Machine, Role
+from pltfrms.planner.identity import roles
 from pltfrms.planner.identity.access import decide_access, may_look, why_unsigned
+from pltfrms.planner.identity.roles import Need
 from tests.strategies import make_platform
 
 PLATFORM = make_platform({"fra": 2, "ams": 2})
@@ -31,6 +33,7 @@ SIGNER = authority_name("ams-c1")
 NODE, OTHER, CONTROLLER = "fra-n1", "fra-n2", "fra-c1"
 OWN = [
     ("POST", "/v1/heartbeats"),
+    ("POST", "/v1/leases"),
     ("POST", "/v1/identity/renewal"),
     ("POST", "/v1/identity/leave"),
     ("POST", "/v1/vantage/reports"),
@@ -104,6 +107,13 @@ def test_a_stolen_certificate_of_a_node_opens_nothing_but_its_own(
     method: str, path: str
 ) -> None:
     assert "its own target" in refusal(method, path, shown(NODE))
+
+
+def test_every_route_of_machines_is_let_in_that_controllers_do_not_ask_each_other() -> None:
+    needs = {Need.MACHINE, Need.VANTAGE}
+    of_machines = {route for route, need in roles._NEEDS.items() if need in needs}
+    among_controllers = {("GET", "/v1/identity/store"), ("GET", "/v1/identity/secrets")}
+    assert of_machines - among_controllers == {*OWN, ("GET", "/v1/targets/{machine}")}
 
 
 @pytest.mark.parametrize(("method", "path"), [*OWN, ("GET", f"/v1/targets/{NODE}")])

@@ -1,8 +1,8 @@
 """What somebody who comes over the network may ask of a controller.
 
-What is not named here is refused. A machine may see its own target, say how it is, and renew
-its certificate. A controller may ask everything: it has the store. What a machine is stands in
-the platform, never in its certificate.
+What is not named here is refused. A machine may see its own target, say how it is, end leases
+of what has ended there, and renew its certificate. A controller may ask everything: it has the
+store. What a machine is stands in the platform, never in its certificate.
 """
 
 from collections.abc import Mapping
@@ -35,6 +35,7 @@ _ANYBODY: Final = frozenset(
 _MACHINES: Final = frozenset(
     {
         ("POST", "/v1/heartbeats"),
+        ("POST", "/v1/leases"),
         ("POST", "/v1/identity/renewal"),
         ("POST", "/v1/identity/leave"),
         ("POST", "/v1/vantage/reports"),
