@@ -90,12 +90,15 @@ class Shown(View):
         return Stored(revision=7, commit=7, services=self.shown.services)
 
 
-def now(**contacts: Contact) -> Snapshot:
+def now(*, missed: tuple[str, ...] | None = ("fra-n1",), **contacts: Contact) -> Snapshot:
+    """Return who is in contact, and whom the edge misses; None: it does not say that."""
     spec = make_spec("db")
     store = StoreUse(secret="db", end_leases=True)  # noqa: S106 (a name)
     service = make_service(replace(spec, run=replace(spec.run, store=store)), 7)
     named = {name.replace("_", "-"): contact for name, contact in contacts.items()}
-    return make_snapshot(PLATFORM, (service,), (ONE, TWO), named)
+    found = make_snapshot(PLATFORM, (service,), (ONE, TWO), named)
+    edge = replace(found.statuses["fra-e1"], missed=missed)
+    return replace(found, statuses={**found.statuses, edge.machine: edge})
 
 
 class Rig:
@@ -154,6 +157,25 @@ def test_leases_of_a_lost_machine_end_once_and_of_no_other() -> None:
         rig.view.shown = now(fra_n1=Contact.LOST)
         await rig.ends.look()
         assert len(rig.store.revoked) == 2  # lost anew
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("missed", [None, ()])
+def test_a_machine_that_is_lost_by_its_heartbeats_alone_keeps_them(
+    missed: tuple[str, ...] | None,
+) -> None:
+    """Such as of a datacenter whose edges others manage: perhaps only its agent has ended."""
+
+    async def story() -> None:
+        rig = Rig()
+        first = await rig.grant(ONE.id)
+        rig.view.shown = now(fra_n1=Contact.LOST, missed=missed)
+        await rig.ends.look()
+        assert rig.store.revoked == []
+        rig.view.shown = now(fra_n1=Contact.LOST)
+        await rig.ends.look()
+        assert rig.store.revoked == [first]
 
     asyncio.run(story())
 

@@ -15,7 +15,9 @@ from pltfrms.controller.asked.part_leases import PartLeases
 from pltfrms.controller.contact.view import View
 from pltfrms.errors import NotFoundError, UnavailableError
 from pltfrms.model.messages.api import LeasesAsk, LeasesReply
+from pltfrms.model.running.state import Snapshot
 from pltfrms.planner.parts.ends import Holder, dead_holders, ends_leases, holder_of
+from pltfrms.planner.placement.evidence import witnessed
 
 _LOOK_SECONDS: Final = 1.0
 _AGAIN_SECONDS: Final = 0.2
@@ -71,12 +73,18 @@ class PartEnds:
         """
         if not any(map(ends_leases, self._view.last_stored().services.values())):
             return
-        dead = {each.allocation: each for each in dead_holders(self._view.snapshot())}
+        for holder in self._due(self._view.snapshot()):
+            for lease in await self._leases.of(holder.service, holder.addresses):
+                await self._end(holder, lease, "its machine is lost")
+            self._ended |= {holder.allocation}
+
+    def _due(self, snapshot: Snapshot) -> list[Holder]:
+        """Return those whose leases are to end now: edges do not hear their machines, too."""
+        dead = {each.allocation: each for each in dead_holders(snapshot)}
         self._ended &= dead.keys()
-        for name in sorted(dead.keys() - self._ended):
-            for lease in await self._leases.of(dead[name].service, dead[name].addresses):
-                await self._end(dead[name], lease, "its machine is lost")
-            self._ended |= {name}
+        due = [each for name, each in sorted(dead.items()) if name not in self._ended]
+        sure = witnessed(snapshot, {each.node for each in due}) if due else frozenset()
+        return [each for each in due if each.node in sure]
 
     async def _end(self, holder: Holder, lease: int, why: str) -> None:
         with contextlib.suppress(NotFoundError):  # its time was over just now

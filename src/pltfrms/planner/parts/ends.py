@@ -15,6 +15,7 @@ class Holder:
 
     service: str
     allocation: str
+    node: str
     addresses: tuple[str, ...]
     """From which it asks, as text."""
 
@@ -28,6 +29,7 @@ def holder_of(snapshot: Snapshot, machine: str, allocation: str) -> Holder | Non
 def dead_holders(snapshot: Snapshot) -> Iterator[Holder]:
     """Yield those on machines that are lost: not on those of which nothing is known.
 
+    Some machines are lost by their heartbeats alone (`evidence`): who is there may live.
     Who has begun anew elsewhere, at the same address for life, is not among them.
     """
     lost = {name for name, view in snapshot.machines.items() if view.contact is Contact.LOST}
@@ -59,6 +61,7 @@ def _holder(snapshot: Snapshot, allocation: Allocation) -> Holder | None:
     return Holder(
         service=service.name,
         allocation=allocation.id,
+        node=allocation.node,
         addresses=tuple(str(each) for each in addresses if each),
     )
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from pltfrms.model.network.topology import Machine, Platform, Role
-from pltfrms.model.running.state import MachineStatus
+from pltfrms.model.running.state import Contact, MachineStatus, Snapshot
 
 
 class Word(Enum):
@@ -75,6 +75,20 @@ def judge(
         for name in names
         if name in machines
     }
+
+
+def witnessed(snapshot: Snapshot, names: Iterable[str]) -> frozenset[str]:
+    """Return those of some machines of which edges say now that they do not hear them.
+
+    Others may be lost, too, by their heartbeats alone: what runs there may live.
+    """
+    present = {
+        name for name, view in snapshot.machines.items() if view.contact is Contact.PRESENT
+    }
+    found = judge(snapshot.platform, snapshot.statuses, present, names)
+    return frozenset(
+        name for name, said in found.items() if not said.alone and not said.why_not_lost
+    )
 
 
 class _Heard:
