@@ -37,9 +37,7 @@ def seen(
 def test_those_on_a_lost_machine_have_theirs_ended_wherever_they_asked_from() -> None:
     (holder,) = dead_holders(seen({"fra-n1": Contact.LOST}))
     assert (holder.service, holder.allocation) == ("db", ONE.id)
-    node = PLATFORM.machine("fra-n1")
-    own = {str(PLATFORM.instance6(node, 7, 4)), str(PLATFORM.instance4(node, 4))}
-    assert own < set(holder.addresses)
+    assert own(ONE) < set(holder.addresses)
     assert [each for each in holder.addresses if each.endswith(":0:7:0:1")]  # that for life
 
 
@@ -56,9 +54,32 @@ def test_who_did_not_ask_for_it_keeps_them() -> None:
     assert not list(dead_holders(seen({"fra-n1": Contact.LOST}, service=web)))
 
 
+BEGUN = replace(ONE, id="db.fra.1-4", number=4, node="fra-n2", volume="db.fra.1@4")
+
+
+def own(allocation: Allocation) -> set[str]:
+    node = PLATFORM.machine(allocation.node)
+    slot = allocation.slot
+    return {str(PLATFORM.instance6(node, 7, slot)), str(PLATFORM.instance4(node, slot))}
+
+
 def test_who_began_anew_elsewhere_has_the_same_address_and_keeps_what_it_has() -> None:
-    begun = replace(ONE, id="db.fra.1-4", number=4, node="fra-n2", volume="db.fra.1@4")
-    assert not list(dead_holders(seen({"fra-n1": Contact.LOST}, begun)))
+    (holder,) = dead_holders(seen({"fra-n1": Contact.LOST}, BEGUN))
+    assert (holder.allocation, set(holder.addresses)) == (ONE.id, own(ONE))
+
+
+def test_an_agent_that_has_not_heard_of_it_speaks_for_what_is_its_own_alone() -> None:
+    holder = holder_of(seen({}, BEGUN), "fra-n1", ONE.id)
+    assert holder
+    assert set(holder.addresses) == own(ONE)
+
+
+def test_who_is_replaced_already_has_its_leases_ended_all_the_same() -> None:
+    plain = replace(ONE, volume="")
+    begun = replace(BEGUN, volume="", replaces=plain.id)
+    snapshot = make_snapshot(PLATFORM, (having(),), (plain, begun), {"fra-n1": Contact.LOST})
+    (holder,) = dead_holders(snapshot)
+    assert (holder.allocation, set(holder.addresses)) == (plain.id, own(plain))
 
 
 def test_a_machine_speaks_for_its_own_instances_alone() -> None:
