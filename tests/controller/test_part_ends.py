@@ -15,6 +15,7 @@ from pltfrms.controller.records.state import Stored
 from pltfrms.errors import NotFoundError, UnavailableError
 from pltfrms.model.messages.api import LeasesAsk
 from pltfrms.model.running.state import Contact, Snapshot
+from pltfrms.model.services.members import member_of
 from pltfrms.model.services.parts import StoreUse
 from tests.strategies import (
     make_allocation,
@@ -82,12 +83,18 @@ class Shown(View):
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.shown = snapshot
+        self.written: Snapshot | None = None
+        """What the store has by now, if it is something else."""
+        self.heard: dict[str, int] = {}
 
     def snapshot(self) -> Snapshot:
         return self.shown
 
     def last_stored(self) -> Stored:
         return Stored(revision=7, commit=7, services=self.shown.services)
+
+    async def linearized_stored(self) -> tuple[Snapshot, Stored]:
+        return self.written or self.shown, replace(self.last_stored(), leases=self.heard)
 
 
 def now(*, missed: tuple[str, ...] | None = ("fra-n1",), **contacts: Contact) -> Snapshot:
@@ -176,6 +183,40 @@ def test_a_machine_that_is_lost_by_its_heartbeats_alone_keeps_them(
         rig.view.shown = now(fra_n1=Contact.LOST)
         await rig.ends.look()
         assert rig.store.revoked == [first]
+
+    asyncio.run(story())
+
+
+def test_a_machine_that_is_heard_again_keeps_them_before_we_have_seen_that() -> None:
+    async def story() -> None:
+        rig = Rig()
+        first = await rig.grant(ONE.id)
+        rig.view.shown, rig.view.heard = now(fra_n1=Contact.LOST), {"fra-n1": 9}
+        await rig.ends.look()
+        assert rig.store.revoked == []
+        rig.view.heard = {}
+        await rig.ends.look()
+        assert rig.store.revoked == [first]
+
+    asyncio.run(story())
+
+
+def test_a_successor_elsewhere_keeps_them_before_we_have_seen_it() -> None:
+    old = replace(ONE, volume="db.fra.1@3")
+    begun = replace(old, id="db.fra.1-4", number=4, node="fra-n2", volume="db.fra.1@4")
+    for_life = str(member_of(PLATFORM, 7, (), ("fra", 1)).address6)
+
+    async def story() -> None:
+        rig = Rig()
+        before = now()
+        rig.view.shown = replace(before, allocations={old.id: old})
+        rig.view.written = replace(before, allocations={begun.id: begun})
+        its = int((await rig.leases.grant("db", 30, for_life))["ID"])
+        ask = LeasesAsk(machine="fra-n1", allocation=old.id)
+        assert (await rig.ends.asked(ask)).leases == (its,)
+        with pytest.raises(NotFoundError):
+            await rig.ends.asked(replace(ask, end=(its,)))
+        assert rig.store.revoked == []
 
     asyncio.run(story())
 

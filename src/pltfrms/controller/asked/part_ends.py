@@ -43,13 +43,16 @@ class PartEnds:
             NotFoundError: the machine has no such instance whose leases are to end with it.
             UnavailableError: the store, or the state, is not known here.
         """
-        holder = holder_of(self._view.snapshot(), ask.machine, ask.allocation)
+        # Before any end: by now another one may have the address for life.
+        view = self._view
+        snapshot = await view.linearized() if ask.end else view.snapshot()
+        holder = holder_of(snapshot, ask.machine, ask.allocation)
         if holder is None:
             what = f"{ask.machine} has no {ask.allocation} whose leases end with it"
             raise NotFoundError(what)
         found = await self._leases.of(holder.service, holder.addresses)
-        ending = [each for each in found if each in ask.end]
-        for lease in ending:
+        ending = frozenset(found).intersection(ask.end)
+        for lease in sorted(ending):
             await self._end(holder, lease, "it has ended")
         return LeasesReply(leases=tuple(each for each in found if each not in ending))
 
@@ -73,7 +76,12 @@ class PartEnds:
         """
         if not any(map(ends_leases, self._view.last_stored().services.values())):
             return
-        for holder in self._due(self._view.snapshot()):
+        if not self._due(self._view.snapshot()):
+            return
+        snapshot, stored = await self._view.linearized_stored()
+        for holder in self._due(snapshot):
+            if holder.node in stored.leases:
+                continue  # it is heard again, as we are about to see
             for lease in await self._leases.of(holder.service, holder.addresses):
                 await self._end(holder, lease, "its machine is lost")
             self._ended |= {holder.allocation}
