@@ -1,6 +1,7 @@
 """An agent waits for who works for it, and comes again when it is told to."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TypeVar
@@ -13,10 +14,16 @@ from pltfrms.drivers.controlplane import agent_client
 from pltfrms.drivers.controlplane.agent_client import HttpControlPlane
 from pltfrms.drivers.controlplane.asking import said_of
 from pltfrms.errors import LaterError, UnavailableError
-from pltfrms.model.messages.api import ErrorBody, Heartbeat, HeartbeatReply
+from pltfrms.model.messages.api import (
+    ErrorBody,
+    Heartbeat,
+    HeartbeatReply,
+    LeasesAsk,
+    LeasesReply,
+)
 from pltfrms.model.running.state import MachineStatus
 from tests.contracts.etcd import free_ports
-from tests.drivers.tiny_http import Answer, serving
+from tests.drivers.tiny_http import HANG, Answer, serving
 
 _T = TypeVar("_T")
 HEARTBEAT = Heartbeat(status=MachineStatus(machine="fra-n1"))
@@ -49,6 +56,20 @@ def test_an_agent_waits_longer_for_who_works_where_no_other_answers(
     with serving(Answer(body=REPLY, after_seconds=0.6)) as busy:
         dead = f"http://127.0.0.1:{free_ports(1)[0]}"
         assert with_client([busy.endpoint, dead], tries) > 1
+
+
+def test_a_hung_controller_does_not_keep_leases_of_who_has_ended() -> None:
+    """An instance waits a second before it is started, and then it is too late."""
+    reply = LeasesReply(leases=(7,))
+
+    async def scenario(client: HttpControlPlane) -> float:
+        began = time.monotonic()
+        ask = LeasesAsk(machine="fra-n1", allocation="db.fra.1-1")
+        assert await client.leases(ask) == reply
+        return time.monotonic() - began
+
+    with serving(HANG) as hung, serving(codec.encode(reply)) as good:
+        assert with_client([hung.endpoint, good.endpoint], scenario) < 2.5
 
 
 def test_who_is_told_to_come_later_asks_no_other_and_another_one_then() -> None:
