@@ -10,6 +10,7 @@ from tests.simulation.virtual import run_virtual
 from tests.strategies import make_allocation
 
 OWN = make_allocation("web.fra.1-1", "fra-n1")
+OTHER = make_allocation("web.fra.2-1", "fra-n1", slot=2)
 ASK = LeasesAsk(machine="fra-n1", allocation=OWN.id)
 
 
@@ -17,6 +18,14 @@ def wanted(generation: int, *, end: bool = True) -> Target:
     store = StoreUse(secret="w", end_leases=end)  # noqa: S106 (a name)
     asking = replace(WEB, spec=replace(WEB.spec, run=replace(WEB.spec.run, store=store)))
     return replace(make_target(generation, OWN), services=(asking,))
+
+
+class Hanging(Controllers):
+    """Takes a question, and says nothing."""
+
+    async def leases(self, ask: LeasesAsk) -> LeasesReply:
+        await self.clock.sleep(60.0)
+        return await super().leases(ask)
 
 
 def starts(bench: Bench) -> int:
@@ -62,11 +71,6 @@ def test_without_controllers_it_starts_all_the_same() -> None:
 
 
 def test_a_controller_that_hangs_holds_it_up_for_a_second_at_most() -> None:
-    class Hanging(Controllers):
-        async def leases(self, ask: LeasesAsk) -> LeasesReply:
-            await self.clock.sleep(60.0)
-            return await super().leases(ask)
-
     async def story() -> None:
         bench = Bench()
         bench.controllers = Hanging(bench.clock)
@@ -77,6 +81,27 @@ def test_a_controller_that_hangs_holds_it_up_for_a_second_at_most() -> None:
             assert starts(bench) == 1
             await bench.passes(2.0)
             assert starts(bench) == 2
+
+    run_virtual(story())
+
+
+def test_who_ends_while_that_lasts_for_another_one_is_not_held_up_for_longer() -> None:
+    async def story() -> None:
+        bench = Bench()
+        bench.controllers = Hanging(bench.clock)
+        async with bench.life():
+            await bench.order(replace(wanted(1), allocations=(OWN, OTHER)))
+            for each in (OWN, OTHER):
+                await bench.workload.crash(each.id)
+                await bench.passes(0.1)
+            began = bench.clock.monotonic() - 0.1
+            await bench.passes(3.0)
+            (again,) = [
+                deed.at
+                for deed in bench.workload.deeds
+                if (deed.what, deed.allocation) == ("start", OTHER.id) and deed.at > began
+            ]
+            assert again - began < 1.5
 
     run_virtual(story())
 

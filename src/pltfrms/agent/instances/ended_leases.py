@@ -29,6 +29,7 @@ class EndedLeases:
         self._runners = runners
         self._lived: set[str] = set()
         """Who has run since its leases were ended last."""
+        self._ending: set[str] = set()
         self._wake = asyncio.Event()
 
     def look(self) -> None:
@@ -48,12 +49,14 @@ class EndedLeases:
 
     async def run(self) -> None:
         """End leases whenever somebody has ended, for ever."""
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            self._lived &= self._runners.keys()
-            ended = [name for name in sorted(self._lived) if self._has_ended(name)]
-            await asyncio.gather(*map(self._end, ended))
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                self._lived &= self._runners.keys()
+                for name in sorted(filter(self._has_ended, self._lived - self._ending)):
+                    self._ending.add(name)
+                    tasks.create_task(self._end(name))  # nobody waits for another one's
 
     def _has_ended(self, name: str) -> bool:
         """Return whether nothing runs of who is still wanted: nobody else has its addresses."""
@@ -72,6 +75,7 @@ class EndedLeases:
                 self._journal.say(name, "leases ended", f"{count}, as it has ended")
         finally:
             self._lived.discard(name)
+            self._ending.discard(name)
 
     async def _end_all(self, name: str) -> int:
         order, controllers = self._runners[name].order, self._world.control_plane
