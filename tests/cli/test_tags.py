@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -119,6 +120,25 @@ def test_without_skopeo_it_is_said_what_to_do(
     result = run("plan", files(tmp_path, "one"))
     assert (result.code, controller.asked) == (2, [])
     assert "install skopeo, or write the digest" in result.err
+
+
+def test_a_registry_that_hangs_is_waited_for_once(
+    run: Run, controller: FakeController, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = list[tuple[str, ...]]()
+
+    def hang(words: tuple[str, ...], *, timeout: float, **_: object) -> None:
+        asked.append(words)
+        raise subprocess.TimeoutExpired(words, timeout)
+
+    tags._asked.cache_clear()
+    monkeypatch.setattr(subprocess, "run", hang)
+    place = files(tmp_path, "one")
+    for _ in range(2):
+        result = run("plan", place)
+        assert (result.code, controller.asked) == (5, [])
+        assert "no answer within 30 s" in result.err
+    assert len(asked) == 1
 
 
 def test_files_are_compared_as_they_stand(run: Run, skopeo: Stand, tmp_path: Path) -> None:

@@ -235,7 +235,7 @@ def elected(server: Server, place: Path) -> Iterator[None]:
 
 def spoilt_backups_are_found(server: Server, bucket: Bucket) -> None:
     assert server.backup("verify")
-    name, whole = next(each for each in bucket.kept.items() if "/bundle/" in each[0])
+    name, whole = next(each for each in list(bucket.kept.items()) if "/bundle/" in each[0])
     bucket.kept[name] = whole[:-32] + bytes(32)
     with pytest.raises(RefusedError, match="status: error"):
         server.backup("verify")

@@ -202,6 +202,8 @@ WRONG = (
                 'endpoint: "https://s3.example.net\\nrepo1-path=/"',
                 "is not https://HOST",
             ),
+            ("endpoint", "endpoint: 'https://s3.example.net:65536'", "is not https://HOST"),
+            ("more", "prefix: a/../b", "is not such as postgres"),
             ("bucket", "bucket: 'a b'", "is not the name of a bucket"),
             ("more", "region: 'a b'", "is not a region"),
             ("more", "prefix: ../other", "is not such as postgres"),

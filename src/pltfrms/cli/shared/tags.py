@@ -43,12 +43,9 @@ def _digest(image: str, about: str) -> str:
     """Return what a tag means now."""
     try:
         done = _asked(image)
-    except FileNotFoundError as error:
+    except OSError as error:
         what = "nobody can ask for its tag here: install skopeo, or write the digest"
-        raise UsageError(f"{about}: run.image: {what}") from error
-    except subprocess.TimeoutExpired as error:
-        what = f"its registry does not say within {_SECONDS} s what the tag means"
-        raise UnavailableError(f"{about}: {image}: {what}") from error
+        raise UsageError(f"{about}: run.image: {what} ({error.strerror})") from error
     if done.returncode:
         said = done.stderr.strip().rpartition("msg=")[2].strip('"')[-300:]
         if any(each in said for each in _NONE_SUCH):
@@ -61,7 +58,12 @@ def _digest(image: str, about: str) -> str:
 def _asked(image: str) -> "subprocess.CompletedProcess[str]":
     """Ask once in the life of a command, and say what the answer is."""
     words = (*_ASK, f"docker://{image}")
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=_SECONDS)
+    try:
+        done = subprocess.run(
+            words, capture_output=True, text=True, check=False, timeout=_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(words, 1, "", f"no answer within {_SECONDS} s")
     if not done.returncode:
         echo(f"note: {image} is {done.stdout.strip()}", err=True)
     return done

@@ -26,11 +26,12 @@ _OURS: Final = frozenset(
 )
 """What the template or Patroni sets, and what loses data."""
 _OUR_KINDS: Final = ("ssl", "archive_", "recovery_")
+_PORT: Final = r"(6553[0-5]|655[0-2]\d|65[0-4]\d\d|6[0-4]\d{3}|[1-5]\d{4}|[1-9]\d{0,3})"
 _PLACES: Final = {
-    "endpoint": (re.compile(r"https://[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?"), "https://HOST"),
+    "endpoint": (re.compile(rf"https://[A-Za-z0-9.-]{{1,253}}(:{_PORT})?"), "https://HOST"),
     "bucket": (re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"), "the name of a bucket"),
     "region": (re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}"), "a region, such as us-east-1"),
-    "prefix": (re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,200}"), "such as postgres"),
+    "prefix": (re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._/-]{0,200}"), "such as postgres"),
     "ca": (re.compile(r"(/[A-Za-z0-9._/-]{1,200})?"), "a file, such as /etc/ssl/ours.pem"),
     "keep": (re.compile(r"[1-9][0-9]{0,3}"), "a number from 1 to 9999"),
 }
