@@ -195,6 +195,17 @@ async def serve_elsewhere(cluster: Cluster) -> None:
         await cluster.clock.sleep(10)
 
 
+def test_who_looks_meanwhile_is_told_to_go_on_and_not_to_look_for_a_newer_version() -> None:
+    async def story(cluster: Cluster) -> None:
+        await heard(await lose_what_came_after(cluster), cluster)
+        with pytest.raises(UnavailableError) as refused:
+            cluster.operations.snapshot()
+        assert "run `pltfrms recover` again" in str(refused.value)
+        assert "newer version" not in str(refused.value)
+
+    simulate(story)
+
+
 def test_who_asked_before_it_was_held_again_does_not_let_it_go_on() -> None:
     async def story(cluster: Cluster) -> None:
         store = await lose_what_came_after(cluster)

@@ -401,9 +401,10 @@ class View:
 
 
 def _unreadable(stored: Stored) -> UnavailableError:
+    newer = ", for it cannot read what is wanted; ask one of a newer version"
+    why = "" if stored.recovering else newer
     return UnavailableError(
-        "this controller decides nothing, for it cannot read what is wanted; ask one "
-        f"of a newer version: {'; '.join(stored.problems)}"
+        f"this controller decides nothing{why}: {'; '.join(stored.problems)}"
     )
 
 
