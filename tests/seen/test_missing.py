@@ -5,9 +5,11 @@ from dataclasses import replace
 import pytest
 
 from pltfrms.model.messages.picture import EdgeElement, MachineElement, Seen
+from pltfrms.model.network.interventions import Drain, Interventions
 from pltfrms.model.network.topology import FurtherRole, Machine, Platform, Role
 from pltfrms.model.running.state import Contact, MachineStatus, SessionStatus, Snapshot
 from pltfrms.seen.missing import missing_machines
+from tests.cli.world import NOW_MS
 from tests.seen.test_picture import WHOLE, of, seen, unheard
 from tests.strategies import make_platform
 
@@ -131,6 +133,29 @@ def test_one_that_answers_over_one_link_or_of_which_nobody_tells_is_as_it_says()
         assert {each.state for each in view.datacenters} == {Seen.GOOD}, some
     untold = unheard(links_down("ams", *OUTSIDE), *OUTSIDE, contact=Contact.LOST)
     assert of(seen(untold), "datacenters", "ams").state is Seen.GOOD
+
+
+def test_what_a_datacenter_was_last_is_bad_if_it_was() -> None:
+    cut = links_down("ams", *OUTSIDE)
+    quiet = {
+        name: replace(
+            status, aggregates=tuple(replace(a, announced=False) for a in status.aggregates)
+        )
+        for name, status in cut.statuses.items()
+    }
+    ams = of(seen(replace(cut, statuses=quiet)), "datacenters", "ams")
+    assert (ams.state, ams.last) == (Seen.UNKNOWN, Seen.BAD)
+
+
+def test_one_that_is_drained_and_switched_off_is_one_problem_too() -> None:
+    drains = (Drain(datacenter="ams", since_ms=NOW_MS - 9000, wait_ms=0, why="power"),)
+    names = [each.name for each in WHOLE.platform.managed if each.datacenter == "ams"]
+    for contact in (Contact.UNKNOWN, Contact.LOST):
+        off = unheard(WHOLE, *names, contact=contact)
+        view = seen(replace(off, interventions=Interventions(drains=drains)))
+        assert of(view, "datacenters", "ams").state is Seen.PLANNED
+        about = [each.about for each in view.problems if each.about in {"ams", *names}]
+        assert about == ["ams"]
 
 
 def test_a_datacenter_without_contact_is_one_problem() -> None:

@@ -90,7 +90,7 @@ def picture_of(view: SnapshotView, now_ms: int, before: Picture | None = None) -
     )
     known = run_concerns(drawn.problems, drawn.jobs)
     more = (
-        *_broken(drawn),
+        *_broken(drawn, seeing.silent),
         *_sessions_down(drawn),
         *volume_concerns(drawn.services),
         *client_concerns(drawn),
@@ -99,19 +99,20 @@ def picture_of(view: SnapshotView, now_ms: int, before: Picture | None = None) -
     return replace(drawn, headline=headline(view, drawn.services, _anything(drawn)))
 
 
-def _broken(view: Picture) -> Iterator[Concern]:
+def _broken(view: Picture, silent: Mapping[str, str]) -> Iterator[Concern]:
     """Yield one word for each machine and link that is not known to be well.
 
-    Of a datacenter that is not known as a whole, one for all that is not known in it.
+    Of a `silent` datacenter one for all that is not known in it, whether it is drained or not.
     """
     said = {problem.about for problem in view.problems}
-    whole = {each.id for each in view.datacenters if each.state is Seen.UNKNOWN and each.why}
+    for name in (each for each in silent if each not in said):
+        yield Concern(id=name, about=name, sentence=silent[name])
     both: tuple[EdgeElement | MachineElement, ...] = (*view.edges, *view.machines)
     machines = (  # an edge may be a node, too
-        each for each in both if each.state is not Seen.UNKNOWN or each.datacenter not in whole
+        each for each in both if each.state is not Seen.UNKNOWN or each.datacenter not in silent
     )
     fabrics = (each for each in view.fabrics if each.state is Seen.BAD)
-    for each in (*view.datacenters, *machines, *view.links, *fabrics):
+    for each in (*machines, *view.links, *fabrics):
         if each.why and each.state in {Seen.BAD, Seen.UNKNOWN} and each.id not in said:
             said.add(each.id)
             yield Concern(id=each.id, about=each.id, sentence=each.why, since_ms=each.since_ms)
@@ -178,7 +179,8 @@ class _Seeing:
         )
         present = self._present = present_statuses(snapshot)
         self._missing = missing_machines(snapshot.platform, present)
-        self._silent = silent_datacenters(snapshot, present)
+        self.silent = silent_datacenters(snapshot, present)
+        """Why nobody hears anything of datacenters, by name."""
         self._counts = replica_counts(snapshot)
         self._needed = _needed(snapshot, self._counts)
         self._rows = {
@@ -198,9 +200,10 @@ class _Seeing:
         known = (a for a, row in zip(aggregates, self._rows[name], strict=True) if row.edges)
         state, last = _worst(known)
         drain = drain_word(self._snapshot.interventions, f"datacenter/{name}", self._now_ms)
-        why = self._silent.get(name, "")
+        why = self.silent.get(name, "")
         if why:
-            state, last = Seen.UNKNOWN, last or Seen.GOOD
+            last = (last or Seen.GOOD) if state is Seen.UNKNOWN else state
+            state = Seen.UNKNOWN
         if drain not in {"-", "planned"}:
             state, last = Seen.PLANNED, None
         return DatacenterElement(
@@ -284,7 +287,7 @@ class _Seeing:
         contact = view.contact if view else Contact.UNKNOWN
         since_ms = self._since_ms(machine.name, view.since_seconds) if view else 0
         unheard = self._missing.get(machine.name, "")
-        silent = self._silent.get(machine.datacenter, "")
+        silent = self.silent.get(machine.datacenter, "")
         if contact is Contact.PRESENT:
             problems = machine_problems(status)
             state = Seen.BAD if problems else Seen.GOOD
@@ -396,7 +399,7 @@ class _Seeing:
     def fabrics(self) -> Iterator[FabricElement]:
         """Yield the fabrics in spec order, as machines hear each other over them."""
         statuses = self._snapshot.statuses
-        return fabric_elements(self._platform, statuses, self._present, self._silent)
+        return fabric_elements(self._platform, statuses, self._present, self.silent)
 
     # ---- services and hands ----------------------------------------------------------------
 
