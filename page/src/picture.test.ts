@@ -95,6 +95,17 @@ test('clients stand by from where they ask, those that are not served first', ()
   expect(layout({ ...picture(2, 1), clients: [] }).top).toBeLessThan(drawn.top);
 });
 
+test('where a controller of a release before does not say who is not served, that is not known', () => {
+  const before = { ...element('web'), state: 'bad' as const, served: 'partly', asked_from: ['ams', 'fra'], answered_by: { fra: ['fra'] } };
+  expect(vantages([before]).map((each) => [each.name, each.state, each.why])).toEqual([
+    ['ams', 'unknown', 'web: not served everywhere, it is not said where'],
+    ['fra', 'unknown', 'web: not served everywhere, it is not said where'],
+  ]);
+  const well = { ...before, state: 'good' as const, served: 'served' };
+  expect(vantages([well]).map((each) => each.state)).toEqual(['good', 'good']);
+  expect(vantages([well, { ...before, missed_from: ['ams'] }]).map((each) => each.state)).toEqual(['bad', 'good']);
+});
+
 test('events are found by words, kind and time', () => {
   const event = (sequence: number, what: string, detail = ''): Happening => ({
     sequence, at_ms: 1000 * sequence, source: 'fra-n1', about: 'web', what, reason: '', detail,

@@ -142,6 +142,12 @@ export interface Client extends Element {
   missed_from?: string[];
 }
 
+/** Whether clients from there are served; a controller of a release before does not say where they are not. */
+export function servedFrom(client: Client, from: string): Seen {
+  if (!client.missed_from && client.state !== 'good') return 'unknown';
+  return client.missed_from?.includes(from) ? 'bad' : 'good';
+}
+
 /** From where questions are asked as clients ask them, and what came of them. */
 export interface Vantage extends Element {
   name: string;
@@ -221,20 +227,23 @@ export function patched(before: Picture, patch: Patch): Picture {
 
 /** Whether clients are served, by from where they ask: what is not served first, then by name. */
 export function vantages(clients: Client[]): Vantage[] {
-  const said = new Map<string, { missed: string[]; by: Set<string> }>();
+  const said = new Map<string, { missed: string[]; doubted: string[]; by: Set<string> }>();
   for (const client of clients) {
     for (const from of client.asked_from) {
-      const known = said.get(from) ?? { missed: [], by: new Set<string>() };
-      if ((client.missed_from ?? []).includes(from)) known.missed.push(client.id);
+      const known = said.get(from) ?? { missed: [], doubted: [], by: new Set<string>() };
+      const state = servedFrom(client, from);
+      if (state !== 'good') known[state === 'bad' ? 'missed' : 'doubted'].push(client.id);
       for (const site of client.answered_by[from] ?? []) known.by.add(site);
       said.set(from, known);
     }
   }
-  const found = [...said].map(([name, { missed, by }]): Vantage => ({
+  const found = [...said].map(([name, { missed, doubted, by }]): Vantage => ({
     id: `from/${name}`,
     name,
-    state: missed.length ? 'bad' : 'good',
-    why: missed.length ? `${missed.join(', ')}: no answer, or too few` : '',
+    state: missed.length ? 'bad' : doubted.length ? 'unknown' : 'good',
+    why: missed.length
+      ? `${missed.join(', ')}: no answer, or too few`
+      : doubted.length ? `${doubted.join(', ')}: not served everywhere, it is not said where` : '',
     last: null,
     since_ms: 0,
     by: [...by].sort(),

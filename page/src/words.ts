@@ -8,6 +8,9 @@ export const STATE_WORDS: Record<Seen, string> = {
   planned: 'drained',
 };
 
+/** Of clients from one place. */
+export const SERVED_WORDS: Record<Seen, string> = { ...STATE_WORDS, good: 'served', bad: 'not served' };
+
 export function duration(ms: number): string {
   const seconds = Math.max(0, Math.round(ms / 1000));
   if (seconds < 100) return `${seconds} s`;
