@@ -46,16 +46,18 @@ def shoot(lab: LabClient, screen: Screen) -> None:
     screen.page.wait_for_selector('svg a.good[data-id^="from/"]')
     platform = load_platform(Path(lab.info().directory) / "platform.yaml")
     links = [each.name for each in platform.links if f"{CUT_OFF}-" in each.name]
-    for link in links:
-        lab.fault(f"link/{link}", "cut")
-    screen.page.wait_for_selector("g.unknown > .site")
-    screen.page.wait_for_function(
-        "count => document.querySelectorAll('.link.bad').length === count", arg=len(links)
-    )
-    screen.size((1320, 760))
-    screen.shoot("page")
-    for link in links:
-        lab.heal(f"link/{link}")
+    try:
+        for link in links:
+            lab.fault(f"link/{link}", "cut")
+        screen.page.wait_for_selector("g.unknown > .site")
+        screen.page.wait_for_function(
+            "count => document.querySelectorAll('.link.bad').length === count", arg=len(links)
+        )
+        screen.size((1320, 760))
+        screen.shoot("page")
+    finally:
+        for link in links:
+            lab.heal(f"link/{link}")
 
 
 main()
