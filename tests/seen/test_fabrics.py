@@ -73,6 +73,16 @@ def test_one_witness_alone_may_have_a_port_that_is_broken() -> None:
     alone = unheard(hearing(over("b")), "fra-n2")
     found = fabric(alone)
     assert (found.state, found.last) == (Seen.UNKNOWN, Seen.BAD)
+    assert found.why == "no edge is heard over it, over others by fra-n1 alone"
+
+
+def test_one_edge_alone_may_have_a_port_that_is_broken() -> None:
+    """Or it has just begun, and its sessions come one after the other."""
+    view = seen(hearing(frozenset(each for each in over("b") if each[2] == "fra-e1")))
+    found = of(view, "fabrics", "fra/a")
+    assert found.state is Seen.UNKNOWN
+    assert found.why == "no edge is heard over it, over others fra-e1 alone"
+    assert "fra/a" not in {each.about for each in view.problems}
 
 
 def test_of_a_datacenter_that_is_silent_it_is_not_known_what_was_said_before() -> None:

@@ -12,7 +12,7 @@ from pltfrms.model.network.topology import Platform
 from pltfrms.model.running.state import MachineStatus
 from pltfrms.seen.missing import edge_and_fabric
 
-_WITNESSES_MIN = 2
+_WITNESSES_MIN = _EDGES_MIN = 2
 """Of one alone its own port may be what has failed."""
 _NAMED = 3
 
@@ -74,6 +74,13 @@ def _state(fabric: str, site: _Heard) -> tuple[Seen, str]:
         more = f" and {len(deaf) - _NAMED} more" if len(deaf) > _NAMED else ""
         named = f"{', '.join(deaf[:_NAMED])}{more}"
         return Seen.GOOD, f"no edge is heard over it by {named}" if deaf else ""
-    if len(deaf) < _WITNESSES_MIN:
+    if not deaf:
         return Seen.UNKNOWN, "no edge is heard over it, nor over another fabric"
+    if len(deaf) < _WITNESSES_MIN:
+        return Seen.UNKNOWN, f"no edge is heard over it, over others by {deaf[0]} alone"
+    others = frozenset[str]().union(
+        *(heard.get(each, ()) for heard in site.values() for each in deaf)
+    )
+    if len(others) < _EDGES_MIN:
+        return Seen.UNKNOWN, f"no edge is heard over it, over others {', '.join(others)} alone"
     return Seen.BAD, f"none of {len(mine)} machines hears an edge over it; over others they do"
