@@ -172,6 +172,14 @@ def test_what_others_start_is_taken_over_without_a_gap(healthy: Rig, tmp_path: P
         f"run: {{external: {{nodes: {{lon-n1: [{', '.join(map(repr, POD))}]}}}}}}\n"
         f"replicas: {{lon: 1}}\n{probed}"
     )
+    try:
+        _take_over(healthy, tmp_path)
+    finally:
+        for name in {"dns", "vm"} & healthy.snapshot().services.keys():
+            healthy.cli("service", "delete", name, "--yes")
+
+
+def _take_over(healthy: Rig, specs: Path) -> None:
     with (
         server(healthy, "ams-n1", pod=True, host_port=True),
         server(healthy, "lon-n1", pod=True),
@@ -179,7 +187,7 @@ def test_what_others_start_is_taken_over_without_a_gap(healthy: Rig, tmp_path: P
         with server(healthy, "fra-n1") as theirs:
             their_anycast(healthy, "fra-n1", "add")
             with asking(healthy) as said:
-                healthy.cli("apply", str(tmp_path), "--yes", "--wait")
+                healthy.cli("apply", str(specs), "--yes", "--wait")
                 their_anycast(healthy, "fra-n1", "del")
                 healthy.probe("berlin", "--duration", "2s")
             # For an instant the one that is announced first may have all of them.
