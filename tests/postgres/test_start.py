@@ -8,7 +8,7 @@ import pytest
 
 from pltfrms.drivers.identity.authority import make_store_authority
 from pltfrms.model.services.parts import ROOTS_FILE, STORE_FILE
-from pltfrms.render.store_part import render_store_part
+from pltfrms.render.instances.store_part import render_store_part
 from pltfrms.specfile import load_platform
 from pltfrms_postgres.certificates import certificates_in, make_certificate
 from pltfrms_postgres.replica import RefusedError

@@ -14,7 +14,7 @@ from pltfrms.model.network.peering import PeerKind
 from pltfrms.model.network.topology import Platform
 from pltfrms.model.running.machine import NetworkState
 from pltfrms.render.bird import render_bird
-from pltfrms.render.internet import render_internet
+from pltfrms.render.emulated.internet import render_internet
 from pltfrms.render.kernel import internet_network_state, network_state
 
 _WITH_A_LINE = {PeerKind.TRANSIT, PeerKind.CUSTOMER}

@@ -19,7 +19,7 @@ from pltfrms.model.network.links import Link
 from pltfrms.model.network.topology import Aggregate, Datacenter, FurtherRole, Platform, Role
 from pltfrms.render.bird import render_bird
 from pltfrms.render.conditions import Conditions
-from pltfrms.render.internet import render_internet
+from pltfrms.render.emulated.internet import render_internet
 from pltfrms.specfile.load import load_lab, load_platform
 from tests.render.platforms import SMALL, SMALL_LAB, machine, session
 

@@ -4,8 +4,8 @@ from itertools import pairwise
 
 from pltfrms.model.network.topology import Role
 from pltfrms.render.bird import render_bird
-from pltfrms.render.cold import cold_routes
 from pltfrms.render.conditions import Conditions
+from pltfrms.render.routing.cold import cold_routes
 from tests.render.platforms import SMALL
 
 

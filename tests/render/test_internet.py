@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pltfrms.model.network.lab import Daemon
-from pltfrms.render.internet import render_companions, render_internet
+from pltfrms.render.emulated.internet import render_companions, render_internet
 from pltfrms.specfile import load_lab, load_platform
 
 EXAMPLE = Path("examples/mixed-internet")

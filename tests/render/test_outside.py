@@ -22,8 +22,8 @@ from pltfrms.model.network.topology import Aggregate, Platform
 from pltfrms.model.network.traffic import Override
 from pltfrms.render.bird import render_bird
 from pltfrms.render.conditions import NORMAL, Conditions
-from pltfrms.render.outside import outside
-from pltfrms.render.outside_bogons import bogons
+from pltfrms.render.routing.outside import outside
+from pltfrms.render.routing.outside_bogons import bogons
 from tests.render.outside_world import EDGE, PLATFORM
 from tests.render.platforms import TRANSIT
 from tests.render.test_bird import complaints

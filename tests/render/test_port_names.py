@@ -12,11 +12,11 @@ from pltfrms.model.network.tunnels import tunnel_keys, tunnels_of
 from pltfrms.planner.balancing.balancing import hooks_of
 from pltfrms.planner.changes.ways import NOT_MEASURED, Intent, links
 from pltfrms.render.bird import render_bird
-from pltfrms.render.cold import cold_routes
 from pltfrms.render.conditions import Conditions
 from pltfrms.render.external import render_external
 from pltfrms.render.filter import render_filter
 from pltfrms.render.kernel import network_state
+from pltfrms.render.routing.cold import cold_routes
 from tests.planner.networks import NOTHING
 from tests.render.external import OTHERS
 from tests.shapes.shapes import read

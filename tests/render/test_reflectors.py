@@ -9,7 +9,7 @@ import pytest
 from pltfrms.model.network.links import Link, LinkKind
 from pltfrms.model.network.topology import Datacenter, Machine, Platform, Role
 from pltfrms.render.bird import render_bird
-from pltfrms.render.mesh import managed_edges, mesh
+from pltfrms.render.routing.mesh import managed_edges, mesh
 from tests.render.platforms import SMALL, machine
 from tests.render.test_bird import complaints
 

@@ -16,7 +16,7 @@ from pltfrms.model.network.topology import Aggregate, Platform
 from pltfrms.model.running.balancer import as_balanced
 from pltfrms.model.services.replicas import members_wanted
 from pltfrms.model.services.service import Service
-from pltfrms.render.zone import Zone, name_servers, render_list, render_zones
+from pltfrms.render.instances.zone import Zone, name_servers, render_list, render_zones
 from tests.strategies import make_platform, make_service, make_spec
 
 PLATFORM = make_platform({"fra": 1})

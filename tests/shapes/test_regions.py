@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pltfrms.model.network.announcements import announcements
 from pltfrms.model.network.interventions import Interventions
-from pltfrms.render.internet import render_internet
+from pltfrms.render.emulated.internet import render_internet
 from pltfrms.specfile.load import load_directory, load_service
 from tests.shapes.shapes import DIRECTORY, read
 from tests.specfile.test_bad_specs import problems_of

@@ -10,8 +10,8 @@ from pltfrms.model.network.announcements import announcements
 from pltfrms.model.network.interventions import Interventions
 from pltfrms.model.network.lab import Daemon
 from pltfrms.render.bird import render_bird
+from pltfrms.render.emulated.internet import render_internet
 from pltfrms.render.filter import render_filter
-from pltfrms.render.internet import render_internet
 from pltfrms.render.kernel import network_state
 from pltfrms.specfile.load import load_directory
 from tests.shapes.shapes import DIRECTORY, NAMES, WITH_LABS, read

@@ -15,11 +15,11 @@ from pltfrms.model.running.plan import Permit
 from pltfrms.model.services.egress import node_egress
 from pltfrms.model.services.members import member_pools
 from pltfrms.model.services.roles import CLAIM_STEP, claim_of
-from pltfrms.render.cold import cold_routes
 from pltfrms.render.conditions import NORMAL, Conditions
-from pltfrms.render.far import far_neighbours
-from pltfrms.render.mesh import managed_edges, mesh, ospf_ports
-from pltfrms.render.outside import outside, takes_defaults
+from pltfrms.render.routing.cold import cold_routes
+from pltfrms.render.routing.far import far_neighbours
+from pltfrms.render.routing.mesh import managed_edges, mesh, ospf_ports
+from pltfrms.render.routing.outside import outside, takes_defaults
 from pltfrms.render.text import fill
 
 _DATACENTER_LENGTH = 64

@@ -13,7 +13,7 @@ from pltfrms.planner.routing.ospf_cost import (
     link_status,
     measured,
 )
-from pltfrms.render.mesh import FABRIC_COST
+from pltfrms.render.routing.mesh import FABRIC_COST
 
 
 def _after(rtts: list[float | None], state: LinkCost, start: float = 0.0) -> LinkCost:

@@ -14,6 +14,7 @@ from pltfrms.agent.journal import Journal
 from pltfrms.agent.world import World
 from pltfrms.errors import PltfrmsError
 from pltfrms.model.messages.api import LeasesAsk
+from pltfrms.planner.parts.ends import ends_leases
 
 _PATIENCE_SECONDS: Final = 1.0
 """Then it starts anew, and its leases end by themselves."""
@@ -90,5 +91,4 @@ class EndedLeases:
 
 
 def _wants_it(runner: Runner) -> bool:
-    store = runner.service.spec.run.store if runner.service else None
-    return store is not None and store.end_leases
+    return runner.service is not None and ends_leases(runner.service)

@@ -6,7 +6,7 @@ from typing import Final
 from pltfrms.agent.problems import Problems
 from pltfrms.agent.world import World
 from pltfrms.model.running.plan import Target
-from pltfrms.render.names import render_hosts
+from pltfrms.render.instances.names import render_hosts
 
 _AGAIN_SECONDS: Final = 5.0
 

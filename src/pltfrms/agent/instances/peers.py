@@ -13,7 +13,7 @@ from pltfrms.model.running.plan import Allocation, Target
 from pltfrms.model.services.service import Service
 from pltfrms.model.services.storage import PEERS_FILE
 from pltfrms.planner.instances.instances import member_at
-from pltfrms.render.peers import render_peers
+from pltfrms.render.instances.peers import render_peers
 
 _LOOK_SECONDS: Final = 5.0
 _Files = tuple[tuple[str, str], ...]

@@ -15,7 +15,7 @@ from pltfrms.model.running.plan import Target
 from pltfrms.model.services.gates import gate_hosts
 from pltfrms.model.services.parts import ROOTS_FILE, STORE_FILE
 from pltfrms.model.services.service import Service
-from pltfrms.render.store_part import render_store_part
+from pltfrms.render.instances.store_part import render_store_part
 
 _LOOK_SECONDS: Final = 5.0
 _Files = tuple[tuple[str, str], ...]

@@ -13,7 +13,7 @@ from pltfrms.model.running.machine import Instance, InstanceSpec
 from pltfrms.model.running.plan import Target
 from pltfrms.model.services.names import ZONES_DIRECTORY, ZoneUse, domain_of, is_within
 from pltfrms.model.services.service import Probe, ProbeKind, Service
-from pltfrms.render.zone import render_list, render_zones
+from pltfrms.render.instances.zone import render_list, render_zones
 
 _LOOK_SECONDS: Final = 5.0
 _RELOAD_MS: Final = 5000

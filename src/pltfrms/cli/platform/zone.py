@@ -47,7 +47,7 @@ def zone(
     """
     from pltfrms.model.running.balancer import as_balanced  # noqa: PLC0415 - 50 ms
     from pltfrms.model.services.replicas import members_wanted  # noqa: PLC0415 - 50 ms
-    from pltfrms.render.zone import Zone, name_servers, render_zones  # noqa: PLC0415 - 50 ms
+    from pltfrms.render.instances.zone import Zone, name_servers, render_zones  # noqa: PLC0415 - 50 ms
 
     for server in servers:
         if not is_domain(server):

@@ -7,8 +7,8 @@ from pltfrms.lab.parts import Unit
 from pltfrms.model.network.lab import Daemon, Lab, LabRoa
 from pltfrms.model.network.peering import RtrCache
 from pltfrms.model.network.topology import Platform
+from pltfrms.render.emulated.internet import FRR_DISCARD, render_companions, render_internet
 from pltfrms.render.external import render_external_daemons
-from pltfrms.render.internet import FRR_DISCARD, render_companions, render_internet
 
 BIRD_CONFIG = "/run/pltfrms/bird.conf"
 BIRD_SOCKET = "/run/pltfrms/bird.ctl"

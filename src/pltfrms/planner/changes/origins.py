@@ -19,7 +19,7 @@ from pltfrms.planner.changes.guards import Proposal
 Answers = Mapping[OriginQuestion, Validity]
 """What is missing is not known."""
 _SHORTEST: Final = {4: 8, 6: 12}
-"""Prefixes that the internet carries, as in `render.outside`."""
+"""Prefixes that the internet carries, as in `render.routing.outside`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from pltfrms.model.network.lab import (
     client_addresses,
 )
 from pltfrms.model.network.topology import Platform
-from pltfrms.render.internet_sessions import (
+from pltfrms.render.emulated.internet_sessions import (
     FarEnd,
     FarSession,
     far_ends,

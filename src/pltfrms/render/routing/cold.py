@@ -13,7 +13,7 @@ from heapq import heappop, heappush
 from ipaddress import IPv6Address
 
 from pltfrms.model.network.topology import Machine, Platform, link_local
-from pltfrms.render.mesh import managed_edges
+from pltfrms.render.routing.mesh import managed_edges
 
 _LINK_HOPS, _FABRIC_HOPS = 100, 1
 

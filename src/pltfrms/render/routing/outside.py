@@ -23,7 +23,7 @@ from pltfrms.model.network.peering import (
 from pltfrms.model.network.topology import Machine, Platform
 from pltfrms.model.network.traffic import Community
 from pltfrms.render.conditions import Conditions
-from pltfrms.render.outside_bogons import bogons
+from pltfrms.render.routing.outside_bogons import bogons
 
 _NO_EXPORT = (65535, 65281)
 _BLACKHOLE = (65535, 666)

@@ -42,7 +42,7 @@ class FarSession:
     asn: int
     interface: str
     multihop: int = 0
-    """As of the session of ours; then a route of `render.internet` leads to `address`."""
+    """As of ours; then a route of `render.emulated.internet` leads to `address`."""
     numbers: tuple[int, ...]
     """Address families it carries."""
     role: str = "rs_server"

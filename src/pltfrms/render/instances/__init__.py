@@ -1,0 +1,1 @@
+"""Files that instances and name servers read."""

@@ -1,0 +1,1 @@
+"""Parts of the BIRD configuration of our machines."""
